@@ -35,9 +35,7 @@ impl Clock {
     pub fn now(&self) -> Timestamp {
         match &self.0 {
             Source::System => Timestamp::now(),
-            Source::Fixed(ms) => {
-                Timestamp::from_millisecond(ms.load(Ordering::SeqCst)).expect("set from a Timestamp")
-            }
+            Source::Fixed(ms) => Timestamp::from_millisecond(ms.load(Ordering::SeqCst)).expect("set from a Timestamp"),
         }
     }
 

@@ -1,1 +1,5 @@
 //! aiviary
+pub mod clock;
+pub mod credential;
+pub mod crypto;
+pub mod secret;
