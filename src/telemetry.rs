@@ -1,0 +1,160 @@
+//! Logs, set up once before any role starts, and what each role counts.
+
+use std::time::Duration;
+
+use prometheus::{
+    Encoder as _, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGaugeVec, Opts, Registry, TextEncoder,
+};
+use tracing_subscriber::EnvFilter;
+use tracing_subscriber::util::SubscriberInitExt as _;
+
+/// How log lines look.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum LogFormat {
+    /// For people.
+    #[default]
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+/// Settings of the log.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LogSettings {
+    /// How lines look. Default: text.
+    pub format: LogFormat,
+    /// Which lines are written, as tracing's `EnvFilter` reads it. Default: `info`.
+    pub filter: String,
+}
+
+impl Default for LogSettings {
+    fn default() -> Self {
+        Self { format: LogFormat::Text, filter: "info".to_owned() }
+    }
+}
+
+/// Libraries that would print data of the accounts or each request: never below this.
+const QUIET: [&str; 4] = ["rmcp=warn", "hyper=warn", "hyper_util=warn", "reqwest=warn"];
+
+/// Whether `filter` is one that tracing reads.
+///
+/// # Errors
+/// What is wrong with it.
+pub fn check_filter(filter: &str) -> Result<(), String> {
+    EnvFilter::try_new(filter).map(|_| ()).map_err(|error| error.to_string())
+}
+
+/// Starts the log on stderr: colour on a terminal only, and not where `NO_COLOR` is set.
+pub fn init(settings: &LogSettings) {
+    let filter = EnvFilter::new(format!("{},{}", settings.filter, QUIET.join(",")));
+    let colour = anstream::AutoStream::choice(&std::io::stderr()) != anstream::ColorChoice::Never;
+    let lines = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_target(false);
+    // A second call, as in tests, keeps the first log.
+    let _ = match settings.format {
+        LogFormat::Text => lines.with_ansi(colour).finish().try_init(),
+        LogFormat::Json => lines.json().flatten_event(true).finish().try_init(),
+    };
+}
+
+/// What one role counts; cheap to clone. Each role has its own registry.
+#[derive(Clone, Debug)]
+pub struct Metrics {
+    registry: Registry,
+    requests: IntCounterVec,
+    seconds: HistogramVec,
+    refused_connections: IntCounter,
+    panics: IntCounter,
+}
+
+impl Metrics {
+    /// The metrics that every role has, under `role`.
+    ///
+    /// # Panics
+    /// Never: names are fixed, and registered once.
+    #[must_use]
+    pub fn new(role: &str) -> Self {
+        let labels = [("role".to_owned(), role.to_owned())].into();
+        let registry = Registry::new_custom(None, Some(labels)).expect("one label");
+        let metrics = Self {
+            requests: counters(&registry, "aiviary_requests_total", "Requests answered.", &["route", "status"]),
+            seconds: {
+                let opts = HistogramOpts::new("aiviary_request_seconds", "Time from a request's head to its answer.")
+                    .buckets(vec![
+                        0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 20.0, 45.0,
+                    ]);
+                let seconds = HistogramVec::new(opts, &["route"]).expect("a fixed name");
+                registry.register(Box::new(seconds.clone())).expect("registered once");
+                seconds
+            },
+            refused_connections: counter(
+                &registry,
+                "aiviary_connections_refused_total",
+                "Connections closed at a bound.",
+            ),
+            panics: counter(&registry, "aiviary_panics_total", "Handlers that panicked: each is a bug."),
+            registry,
+        };
+        let info = metrics.gauges("aiviary_build_info", "The build that runs.", &["version"]);
+        info.with_label_values(&[env!("CARGO_PKG_VERSION")]).set(1);
+        metrics
+    }
+
+    /// A request was answered.
+    pub fn request(&self, route: &str, status: u16, took: Duration) {
+        self.requests.with_label_values(&[route, &status.to_string()]).inc();
+        self.seconds.with_label_values(&[route]).observe(took.as_secs_f64());
+    }
+
+    /// A connection was closed at a bound.
+    pub fn connection_refused(&self) {
+        self.refused_connections.inc();
+    }
+
+    /// A handler panicked.
+    pub fn panicked(&self) {
+        self.panics.inc();
+    }
+
+    /// Further counters of a role.
+    #[must_use]
+    pub fn counters(&self, name: &str, help: &str, labels: &[&str]) -> IntCounterVec {
+        counters(&self.registry, name, help, labels)
+    }
+
+    /// Further gauges of a role.
+    ///
+    /// # Panics
+    /// When a name is registered twice.
+    #[must_use]
+    pub fn gauges(&self, name: &str, help: &str, labels: &[&str]) -> IntGaugeVec {
+        let gauges = IntGaugeVec::new(Opts::new(name, help), labels).expect("a fixed name");
+        self.registry.register(Box::new(gauges.clone())).expect("registered once");
+        gauges
+    }
+
+    /// All of it as Prometheus text 0.0.4.
+    ///
+    /// # Panics
+    /// Never: the encoder writes to memory.
+    #[must_use]
+    pub fn text(&self) -> Vec<u8> {
+        let mut text = Vec::new();
+        TextEncoder::new().encode(&self.registry.gather(), &mut text).expect("memory takes it");
+        text
+    }
+}
+
+/// The media type of [`Metrics::text`].
+pub const METRICS_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
+
+fn counters(registry: &Registry, name: &str, help: &str, labels: &[&str]) -> IntCounterVec {
+    let counters = IntCounterVec::new(Opts::new(name, help), labels).expect("a fixed name");
+    registry.register(Box::new(counters.clone())).expect("registered once");
+    counters
+}
+
+fn counter(registry: &Registry, name: &str, help: &str) -> IntCounter {
+    let counter = IntCounter::new(name, help).expect("a fixed name");
+    registry.register(Box::new(counter.clone())).expect("registered once");
+    counter
+}
