@@ -6,7 +6,9 @@ use std::time::Duration;
 use crate::clock::Clock;
 use crate::credential::ClientId;
 use crate::exposure::{Listener, Rules};
+use crate::platforms::Platform;
 use crate::secret::Secret;
+use crate::tool::Writes;
 
 /// Where `serve connect` is asked for grants.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -20,6 +22,12 @@ pub enum ConnectAt {
 /// Settings of the role, checked.
 #[derive(Debug)]
 pub struct Settings {
+    /// Whose tools are served.
+    pub platform: Platform,
+    /// Which changing tools are offered.
+    pub writes: Writes,
+    /// Names and patterns of the tools to offer, in order; a `-` before one takes away. Default: `*`.
+    pub tools: Vec<String>,
     /// Internal listeners. Default: one on 127.0.0.1, port 3005 (Instagram) or 3004 (Meta Ads).
     pub listeners: Vec<Listener>,
     /// What a request must be.
