@@ -1,4 +1,5 @@
 //! aiviary
+pub mod api;
 pub mod clock;
 pub mod credential;
 pub mod crypto;
