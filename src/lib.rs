@@ -2,4 +2,5 @@
 pub mod clock;
 pub mod credential;
 pub mod crypto;
+pub mod graph;
 pub mod secret;
