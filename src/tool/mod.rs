@@ -1,4 +1,25 @@
 //! What a tool is: declared once, from which come the question to Graph, the flat answer, the schema and the docs.
+//!
+//! A [`Tool`] names its parameters, the columns of its value and what it does: a single read that the columns
+//! describe whole ([`Tool::call`]), or a function over checked arguments ([`Tool::run`]). The frame around it checks
+//! arguments, account and login before, and passes only declared columns after.
+
+mod ask;
+pub mod column;
+mod cursor;
+pub mod money;
+pub mod param;
+
+use futures_util::future::BoxFuture;
+use serde_json::{Map, Value, json};
+
+pub use ask::{Account, Ask, Memory};
+pub use column::{Column, Facts, Kind};
+pub use cursor::Position;
+pub use param::{Args, ArgumentError, Param, ParamKind};
+
+use crate::credential::{AccountKind, Login};
+use crate::graph::GraphError;
 
 /// Which changing tools are offered.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
@@ -10,4 +31,407 @@ pub enum Writes {
     On,
     /// Also what deletes or spends.
     All,
+}
+
+impl Writes {
+    /// The word of the configuration.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Off => "off",
+            Self::On => "on",
+            Self::All => "all",
+        }
+    }
+}
+
+/// What a tool may change.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Access {
+    /// Nothing.
+    Read,
+    /// What can be undone; `[mcp.…] writes = "on"` offers it.
+    Write,
+    /// It deletes, spends or writes to a person; `"all"` offers it.
+    WriteAll,
+}
+
+impl Access {
+    /// The setting from which on it is offered.
+    #[must_use]
+    pub fn needs(self) -> Writes {
+        match self {
+            Self::Read => Writes::Off,
+            Self::Write => Writes::On,
+            Self::WriteAll => Writes::All,
+        }
+    }
+}
+
+/// What a tool's answer looks like.
+#[derive(Clone, Copy)]
+pub enum Shape {
+    /// One row: its members stand at the top.
+    Row(&'static [Column]),
+    /// Rows under a plural noun, `next_cursor`, and members beside them.
+    List {
+        /// The plural noun.
+        key: &'static str,
+        /// A row.
+        row: &'static [Column],
+        /// Members beside the list.
+        beside: &'static [Column],
+    },
+    /// One row, or a list of them where the parameter `many` was sent.
+    RowOrList {
+        /// The parameter that asks for several.
+        many: &'static str,
+        /// The plural noun.
+        key: &'static str,
+        /// A row.
+        row: &'static [Column],
+    },
+}
+
+/// What a tool's work brings back; the frame turns it into the declared shape.
+#[derive(Debug)]
+pub enum Answer {
+    /// The raw row of [`Shape::Row`].
+    Row(Value),
+    /// The raw rows of [`Shape::List`], what stands beside them, and where the list goes on.
+    List {
+        /// Raw rows.
+        rows: Vec<Value>,
+        /// Raw members beside the list.
+        beside: Value,
+        /// `next_cursor`.
+        next: Option<String>,
+    },
+}
+
+/// What an answer's amounts are in, with the answer.
+#[derive(Debug)]
+pub struct Done {
+    answer: Answer,
+    currency: Option<String>,
+}
+
+impl From<Answer> for Done {
+    fn from(answer: Answer) -> Self {
+        Self { answer, currency: None }
+    }
+}
+
+impl Answer {
+    /// With the currency of its amounts in minor units.
+    #[must_use]
+    pub fn in_currency(self, currency: impl Into<String>) -> Done {
+        Done { answer: self, currency: Some(currency.into()) }
+    }
+}
+
+/// A tool's own work.
+pub type Run = fn(Ask) -> BoxFuture<'static, Result<Done, ToolError>>;
+
+#[derive(Clone, Copy)]
+enum Work {
+    /// Reads one node, whose fields are the columns': the account's.
+    Node,
+    Run(Run),
+}
+
+/// One tool of a catalogue.
+#[derive(Clone, Copy)]
+pub struct Tool {
+    /// Verb first, snake_case, under 40 characters.
+    pub name: &'static str,
+    /// When to use it, for people and agents.
+    pub about: &'static str,
+    /// What it may change.
+    pub access: Access,
+    /// Whether repeating it changes nothing more.
+    pub idempotent: bool,
+    /// Whether it destroys something.
+    pub destructive: bool,
+    /// The account id that it works on.
+    pub account: AccountKind,
+    /// The one login that offers it; `None`: both.
+    pub login: Option<Login>,
+    /// Permissions that it needs with Facebook Login: of each inner list one.
+    pub needs: &'static [&'static [&'static str]],
+    /// The same with Instagram Login.
+    pub needs_instagram: &'static [&'static [&'static str]],
+    /// Its parameters.
+    pub params: &'static [Param],
+    /// Its value.
+    pub shape: Shape,
+    /// An example of arguments, as JSON.
+    pub example: &'static str,
+    work: Work,
+}
+
+impl Tool {
+    const fn new(name: &'static str, account: AccountKind, access: Access) -> Self {
+        Self {
+            name,
+            about: "",
+            access,
+            idempotent: matches!(access, Access::Read),
+            destructive: false,
+            account,
+            login: None,
+            needs: &[],
+            needs_instagram: &[],
+            params: &[],
+            shape: Shape::Row(&[]),
+            example: "{}",
+            work: Work::Node,
+        }
+    }
+
+    /// A tool that changes nothing.
+    #[must_use]
+    pub const fn read(name: &'static str, account: AccountKind) -> Self {
+        Self::new(name, account, Access::Read)
+    }
+
+    /// A tool that changes what can be undone.
+    #[must_use]
+    pub const fn write(name: &'static str, account: AccountKind) -> Self {
+        Self::new(name, account, Access::Write)
+    }
+
+    /// A tool that deletes, spends or writes to a person.
+    #[must_use]
+    pub const fn write_all(name: &'static str, account: AccountKind) -> Self {
+        Self { destructive: true, ..Self::new(name, account, Access::WriteAll) }
+    }
+
+    /// When to use it.
+    #[must_use]
+    pub const fn about(self, about: &'static str) -> Self {
+        Self { about, ..self }
+    }
+
+    /// Only this login offers it.
+    #[must_use]
+    pub const fn only(self, login: Login) -> Self {
+        Self { login: Some(login), ..self }
+    }
+
+    /// Permissions with Facebook Login: of each inner list one.
+    #[must_use]
+    pub const fn needs(self, needs: &'static [&'static [&'static str]]) -> Self {
+        Self { needs, ..self }
+    }
+
+    /// Permissions with Instagram Login.
+    #[must_use]
+    pub const fn needs_instagram(self, needs_instagram: &'static [&'static [&'static str]]) -> Self {
+        Self { needs_instagram, ..self }
+    }
+
+    /// Its parameters.
+    #[must_use]
+    pub const fn params(self, params: &'static [Param]) -> Self {
+        Self { params, ..self }
+    }
+
+    /// An example of arguments.
+    #[must_use]
+    pub const fn example(self, example: &'static str) -> Self {
+        Self { example, ..self }
+    }
+
+    /// Its value is one row.
+    #[must_use]
+    pub const fn row(self, columns: &'static [Column]) -> Self {
+        Self { shape: Shape::Row(columns), ..self }
+    }
+
+    /// Its value is a list.
+    #[must_use]
+    pub const fn list(self, key: &'static str, row: &'static [Column], beside: &'static [Column]) -> Self {
+        Self { shape: Shape::List { key, row, beside }, ..self }
+    }
+
+    /// Its value is one row, or a list of them where the parameter `many` was sent.
+    #[must_use]
+    pub const fn row_or_list(self, many: &'static str, key: &'static str, row: &'static [Column]) -> Self {
+        Self { shape: Shape::RowOrList { many, key, row }, ..self }
+    }
+
+    /// It does its own work.
+    #[must_use]
+    pub const fn run(self, run: Run) -> Self {
+        Self { work: Work::Run(run), ..self }
+    }
+
+    /// Its name for people: "Recent media".
+    #[must_use]
+    pub fn title(&self) -> String {
+        let words =
+            self.name.split_once('_').map_or(self.name, |(verb, rest)| if verb == "get" { rest } else { self.name });
+        let mut title = words.replace('_', " ");
+        if let Some(first) = title.get_mut(..1) {
+            first.make_ascii_uppercase();
+        }
+        title
+    }
+
+    /// What a call's arguments must look like.
+    #[must_use]
+    pub fn input_schema(&self) -> Map<String, Value> {
+        let properties: Map<String, Value> = self.params.iter().map(|p| (p.name.to_owned(), p.schema())).collect();
+        let required: Vec<&str> = self.params.iter().filter(|param| param.required).map(|param| param.name).collect();
+        let mut schema = Map::new();
+        schema.insert("type".to_owned(), "object".into());
+        schema.insert("properties".to_owned(), properties.into());
+        if !required.is_empty() {
+            schema.insert("required".to_owned(), required.into());
+        }
+        schema.insert("additionalProperties".to_owned(), false.into());
+        schema
+    }
+
+    /// What a value surely has: the list's key, `next_cursor`, and the top members. Rows stand in the docs.
+    #[must_use]
+    pub fn output_schema(&self) -> Map<String, Value> {
+        let mut properties = Map::new();
+        let (columns, key, always) = match self.shape {
+            Shape::Row(columns) => (columns, None, false),
+            Shape::List { key, beside, .. } => (beside, Some(key), true),
+            Shape::RowOrList { key, row, .. } => (row, Some(key), false),
+        };
+        if let Some(key) = key {
+            properties.insert(key.to_owned(), json!({ "type": "array", "items": { "type": "object" } }));
+            properties.insert("next_cursor".to_owned(), json!({ "type": ["string", "null"] }));
+        }
+        for column in columns.iter().filter(|column| !column.is_pattern()) {
+            properties.insert(column.name.to_owned(), column.schema());
+        }
+        let mut schema = Map::new();
+        schema.insert("type".to_owned(), "object".into());
+        schema.insert("properties".to_owned(), properties.into());
+        if let Some(key) = key.filter(|_| always) {
+            schema.insert("required".to_owned(), json!([key]));
+        }
+        schema
+    }
+
+    /// The columns of a row.
+    #[must_use]
+    pub fn row_columns(&self) -> &'static [Column] {
+        match self.shape {
+            Shape::Row(row) | Shape::List { row, .. } | Shape::RowOrList { row, .. } => row,
+        }
+    }
+
+    /// Columns of a row that these arguments ask for.
+    pub fn columns(&self, args: &Args) -> impl Iterator<Item = &'static Column> {
+        self.row_columns().iter().filter(|column| column.only_with.is_none_or(|param| args.flag(param)))
+    }
+
+    /// Whether login and account let it work.
+    ///
+    /// # Errors
+    /// The login does not offer it, or the account id is not known.
+    pub fn check_account(&self, account: &Account) -> Result<(), ToolError> {
+        if let Some(login) = self.login.filter(|login| *login != account.login) {
+            return Err(ToolError::NotOffered { needs: login });
+        }
+        if account.ids.get(self.account).is_none() {
+            return Err(ToolError::MissingAccount(self.account));
+        }
+        Ok(())
+    }
+
+    /// Does it, and gives the value: declared members only.
+    ///
+    /// # Errors
+    /// Why there is no value.
+    pub async fn answer(&self, ask: Ask) -> Result<Map<String, Value>, ToolError> {
+        self.check_account(&ask.account)?;
+        let args = ask.args.clone();
+        let done = match self.work {
+            Work::Node => ask.own_node(self).await?.into(),
+            Work::Run(run) => run(ask).await?,
+        };
+        self.value(&args, &done)
+    }
+
+    fn value(&self, args: &Args, done: &Done) -> Result<Map<String, Value>, ToolError> {
+        let facts = Facts { currency: done.currency.as_deref() };
+        let (key, beside) = match self.shape {
+            Shape::Row(_) => (None, &[][..]),
+            Shape::List { key, beside, .. } => (Some(key), beside),
+            Shape::RowOrList { many, key, .. } => (args.has(many).then_some(key), &[][..]),
+        };
+        match (key, &done.answer) {
+            (None, Answer::Row(raw)) => Ok(column::row(self.columns(args), raw, facts)?),
+            (Some(key), Answer::List { rows, beside: raw, next }) => {
+                let rows = rows.iter().map(|raw| Ok(column::row(self.columns(args), raw, facts)?.into()));
+                let rows = rows.collect::<Result<Vec<Value>, ToolError>>()?;
+                let mut value = Map::new();
+                value.insert(key.to_owned(), rows.into());
+                value.insert("next_cursor".to_owned(), next.clone().into());
+                value.extend(column::row(beside, raw, facts)?);
+                Ok(value)
+            }
+            _ => Err(ToolError::Fault("the tool's answer has another shape than it declares")),
+        }
+    }
+}
+
+/// Why a tool has no value. Status, code and public words are made of it in the role, and nowhere else.
+#[derive(Debug, thiserror::Error)]
+pub enum ToolError {
+    /// An argument does not fit.
+    #[error(transparent)]
+    Arguments(#[from] ArgumentError),
+    /// The credential has no such account id.
+    #[error("the credential has no {}", .0.name())]
+    MissingAccount(AccountKind),
+    /// The tool needs the other kind of login.
+    #[error("this tool needs a credential of {} login", .needs.as_str())]
+    NotOffered {
+        /// The login that offers it.
+        needs: Login,
+    },
+    /// Meta gave no value.
+    #[error(transparent)]
+    Graph(#[from] GraphError),
+    /// The token lacks permissions, as far as we know.
+    #[error("the token lacks the permission {0}")]
+    MissingPermission(String),
+    /// Nearly all of Meta's limit is used: several calls more would hit it.
+    #[error("nearly all of Meta's call limit is used")]
+    NearLimit(std::time::Duration),
+    /// An amount cannot be read.
+    #[error(transparent)]
+    Currency(#[from] money::UnknownCurrency),
+    /// A fault of ours.
+    #[error("{0}")]
+    Fault(&'static str),
+}
+
+/// A file of the facts that the project was built from; `None`, said once, where they are not there.
+#[cfg(test)]
+pub(crate) fn shared_file(path: &str) -> Result<String, ()> {
+    let root = std::env::var("AIVIARY_SHARED")
+        .unwrap_or_else(|_| concat!(env!("CARGO_MANIFEST_DIR"), "/../shared").to_owned());
+    let file = std::path::Path::new(&root).join(path);
+    std::fs::read_to_string(&file).map_err(|_| println!("skipped: {path} of ../shared is not there"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn titles_are_for_people() {
+        let title = |name| Tool::read(name, AccountKind::Instagram).title();
+        assert_eq!(title("get_recent_media"), "Recent media");
+        assert_eq!(title("list_campaigns"), "List campaigns");
+    }
 }

@@ -1,0 +1,106 @@
+//! The routes of connect, and the handlers below them: decode, one call, encode.
+
+use std::sync::Arc;
+
+use hyper::{Method, StatusCode};
+use serde_json::json;
+
+use super::failure::ConnectError;
+use super::service::{Connect, Saved};
+use crate::credential::ClientId;
+use crate::exposure::Exposure::{Internal, Public};
+use crate::exposure::{Refusal, Rules};
+use crate::server::{App, Call, Caller, Failure, KeyKind, Keys, Reply, Route};
+use crate::telemetry::{METRICS_TYPE, Metrics};
+
+/// Every route of the role. An `Internal` row does not exist on a public listener.
+pub const ROUTES: &[Route<Connect>] = &[
+    Route::new(Method::POST, "/api/credentials", Public, |connect, call| Box::pin(save(connect, call)))
+        .key(KeyKind::Api)
+        .json(),
+    Route::new(Method::DELETE, "/api/credentials", Public, |connect, call| Box::pin(remove(connect, call)))
+        .key(KeyKind::Api)
+        .query(&["client_id"]),
+    Route::new(Method::GET, "/api/credentials", Internal, |connect, call| Box::pin(describe(connect, call)))
+        .query(&["client_id"])
+        .grants(),
+    Route::new(Method::GET, "/api/credentials/token", Internal, |connect, call| Box::pin(grant(connect, call)))
+        .key(KeyKind::Service)
+        .query(&["client_id"])
+        .grants(),
+    Route::new(Method::GET, "/healthz", Public, |_, _| Box::pin(async { Ok(Reply::json(&json!({ "ok": true }))) })),
+    Route::new(Method::GET, "/readyz", Internal, |connect, _| {
+        Box::pin(async move { Ok(connect.readiness().await.reply()) })
+    }),
+    Route::new(Method::GET, "/metrics", Internal, |connect, _| {
+        Box::pin(async move { Ok(Reply::bytes(StatusCode::OK, METRICS_TYPE, connect.metrics_text())) })
+    }),
+];
+
+impl App for Connect {
+    const ROUTES: &'static [Route<Self>] = ROUTES;
+
+    fn rules(&self) -> &Rules {
+        self.boundary()
+    }
+
+    fn keys(&self, kind: KeyKind) -> Option<&Keys> {
+        match kind {
+            KeyKind::Api => Some(self.api_keys()),
+            KeyKind::Service => self.service_keys(),
+            KeyKind::Mcp => None,
+        }
+    }
+
+    fn refused(&self, refusal: Refusal, caller: &Caller) {
+        self.note_refusal(refusal.reason(), None, caller);
+    }
+
+    fn metrics(&self) -> &Metrics {
+        self.counted()
+    }
+}
+
+/// `POST /api/credentials`: stores a token. Runs to its end when the caller leaves.
+async fn save(connect: Arc<Connect>, call: Call) -> Result<Reply, Failure> {
+    let key = call.key.unwrap_or_default();
+    let Saved { created, summary, ignored } =
+        to_the_end(async move { connect.save(&call.body, key, &call.caller).await }).await?;
+    let mut body = json!(summary);
+    if !ignored.is_empty() {
+        body["ignored_fields"] = json!(ignored);
+    }
+    Ok(Reply::json_with(if created { StatusCode::CREATED } else { StatusCode::OK }, &body))
+}
+
+/// `DELETE /api/credentials`: forgets a client's token.
+async fn remove(connect: Arc<Connect>, call: Call) -> Result<Reply, Failure> {
+    let named = named_client(&call)?;
+    let key = call.key.unwrap_or_default();
+    let client = to_the_end(async move { connect.remove(named, key, &call.caller).await }).await?;
+    Ok(Reply::json(&json!({ "client_id": client, "removed": true })))
+}
+
+/// `GET /api/credentials`: all but the token.
+async fn describe(connect: Arc<Connect>, call: Call) -> Result<Reply, Failure> {
+    Ok(Reply::json(&connect.summary(named_client(&call)?).await?))
+}
+
+/// `GET /api/credentials/token`: the decrypted token, for an MCP role.
+async fn grant(connect: Arc<Connect>, call: Call) -> Result<Reply, Failure> {
+    Ok(Reply::json(&connect.grant_token(named_client(&call)?, &call.caller).await?))
+}
+
+fn named_client(call: &Call) -> Result<Option<ClientId>, ConnectError> {
+    call.query("client_id").map(|text| text.parse().map_err(|_| ConnectError::ClientGrammar)).transpose()
+}
+
+/// Does `work` in a task of its own, so that a caller who leaves does not cut it.
+async fn to_the_end<T: Send + 'static>(
+    work: impl Future<Output = Result<T, ConnectError>> + Send + 'static,
+) -> Result<T, ConnectError> {
+    match tokio::spawn(work).await {
+        Ok(done) => done,
+        Err(error) => std::panic::resume_unwind(error.into_panic()),
+    }
+}

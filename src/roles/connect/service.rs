@@ -1,0 +1,516 @@
+//! Connect itself: save, summary, grant, remove. Sealing, opening, order and audit happen here and nowhere else.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use jiff::{SignedDuration, Timestamp};
+use ring::hmac;
+use tokio::sync::Mutex;
+use tracing::{error, info, warn};
+
+use super::Settings;
+use super::audit::{AuditLog, Entry, Event, WriteLock};
+use super::failure::ConnectError;
+use super::state::State;
+use crate::api::{FieldError, Given, Grant, NewCredential, Summary};
+use crate::clock::{Clock, rfc3339};
+use crate::credential::{AccountIds, AccountKind, Binding, ClientId, Expiry, Login, SealedCredential};
+use crate::crypto::{KeyId, OpenError, Sealer};
+use crate::exposure::Rules;
+use crate::secret::Secret;
+use crate::server::{Caller, Keys, Readiness, json};
+use crate::store::{CredentialStore, StoreError};
+use crate::telemetry::Metrics;
+
+/// How far ahead of our clock `issued_at` may be: more would shut out all later tokens.
+const AHEAD_MAX: SignedDuration = SignedDuration::from_mins(10);
+
+/// What was stored.
+pub struct Saved {
+    /// Whether it is the client's first.
+    pub created: bool,
+    /// As it now stands.
+    pub summary: Summary,
+    /// Members of the body that are not known.
+    pub ignored: Vec<String>,
+}
+
+/// The role at work.
+pub struct Connect {
+    store: Arc<dyn CredentialStore>,
+    state: State,
+    audit: AuditLog,
+    audit_path: PathBuf,
+    sealer: Sealer,
+    api_keys: Keys,
+    service_keys: Option<Keys>,
+    app_secret: Option<Secret>,
+    instagram_app_secret: Option<Secret>,
+    client: Option<ClientId>,
+    rules: Rules,
+    clock: Clock,
+    metrics: Metrics,
+    grants: prometheus::IntCounterVec,
+    refusals: prometheus::IntCounterVec,
+    saves: prometheus::IntCounterVec,
+    expiry: prometheus::IntGaugeVec,
+    trail: prometheus::IntGaugeVec,
+    /// Saves and removals run one after another.
+    writing: Mutex<()>,
+}
+
+/// What a look at all rows found.
+#[derive(Debug, Default)]
+pub struct Inventory {
+    /// Rows there are.
+    pub rows: u64,
+    /// Rows of malformed form, or sealed by a key that is not configured.
+    pub unreadable: u64,
+    /// Rows whose expiry is no date.
+    pub expiry_unreadable: u64,
+    /// Keys that rows were sealed with.
+    pub key_ids: Vec<KeyId>,
+}
+
+/// No stored credential can be opened with the keys that are configured.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "ENCRYPTION_KEY is not the key of this store: its credentials are sealed by {}, configured is {}; set the old key, or remove the store to begin anew",
+    names(.found),
+    names(.configured)
+)]
+pub struct WrongKey {
+    found: Vec<KeyId>,
+    configured: Vec<KeyId>,
+}
+
+fn names(ids: &[KeyId]) -> String {
+    ids.iter().map(KeyId::to_string).collect::<Vec<_>>().join(", ")
+}
+
+impl Connect {
+    /// Joins the parts; keys were checked when the configuration was read.
+    pub(super) fn new(
+        settings: Settings,
+        store: Arc<dyn CredentialStore>,
+        state: State,
+        audit: AuditLog,
+        (sealer, api_keys, service_keys): (Sealer, Keys, Option<Keys>),
+    ) -> Self {
+        let metrics = Metrics::new("connect");
+        Self {
+            store,
+            state,
+            audit,
+            audit_path: settings.audit,
+            sealer,
+            api_keys,
+            service_keys,
+            app_secret: settings.app_secret,
+            instagram_app_secret: settings.instagram_app_secret,
+            client: settings.client,
+            rules: settings.rules,
+            clock: settings.clock,
+            grants: metrics.counters("aiviary_grants_total", "Tokens granted.", &["client"]),
+            refusals: metrics.counters("aiviary_refusals_total", "Requests refused at the boundary.", &["reason"]),
+            saves: metrics.counters("aiviary_saves_total", "Credentials stored, by position of the key used.", &["key"]),
+            expiry: metrics.gauges(
+                "aiviary_token_expiry_timestamp_seconds",
+                "When each client's token ends, in seconds since the epoch; 0: no end is known.",
+                &["client"],
+            ),
+            trail: metrics.gauges("aiviary_audit_seq", "Sequence number of the newest audit line.", &[]),
+            metrics,
+            writing: Mutex::new(()),
+        }
+    }
+
+    pub(super) fn boundary(&self) -> &Rules {
+        &self.rules
+    }
+
+    pub(super) fn api_keys(&self) -> &Keys {
+        &self.api_keys
+    }
+
+    pub(super) fn service_keys(&self) -> Option<&Keys> {
+        self.service_keys.as_ref()
+    }
+
+    pub(super) fn counted(&self) -> &Metrics {
+        &self.metrics
+    }
+
+    pub(super) fn audit(&self) -> &AuditLog {
+        &self.audit
+    }
+
+    pub(super) fn metrics_text(&self) -> Vec<u8> {
+        let seq = i64::try_from(self.audit.status().seq).unwrap_or(i64::MAX);
+        self.trail.with_label_values(&[] as &[&str]).set(seq);
+        self.metrics.text()
+    }
+
+    /// A line of the trail for a refused request; never waited for.
+    pub(super) fn note_refusal(&self, reason: &'static str, client: Option<ClientId>, caller: &Caller) {
+        self.refusals.with_label_values(&[reason]).inc();
+        let mut entry = Entry::new(Event::Refuse).caller(caller).reason(reason);
+        entry.client = client;
+        self.audit.refuse(entry);
+    }
+
+    /// The client that is meant: the named one, the configured one, or the only one stored.
+    async fn resolve(&self, named: Option<ClientId>) -> Result<ClientId, ConnectError> {
+        if let Some(client) = named.or_else(|| self.client.clone()) {
+            return Ok(client);
+        }
+        let mut clients = self.store.clients().await?;
+        match clients.len() {
+            0 => Err(ConnectError::NotFound(None)),
+            1 => Ok(clients.remove(0)),
+            _ => Err(ConnectError::ClientRequired(clients)),
+        }
+    }
+
+    async fn load(&self, named: Option<ClientId>) -> Result<SealedCredential, ConnectError> {
+        let client = self.resolve(named).await?;
+        let row = self.store.load(&client).await?.ok_or(ConnectError::NotFound(Some(client)))?;
+        if row.expiry() == Expiry::Unreadable {
+            error!(client.id = %row.binding.client, "token_expires_at of this client is no date; it counts as unknown");
+        }
+        Ok(row)
+    }
+
+    fn open(&self, row: &SealedCredential) -> Result<Secret, OpenError> {
+        self.sealer.open(&row.envelope()?, &row.binding)
+    }
+
+    /// All but the token.
+    ///
+    /// # Errors
+    /// Nothing stored, several stored and none named, or the store is away.
+    pub async fn summary(&self, named: Option<ClientId>) -> Result<Summary, ConnectError> {
+        Ok(Summary::of(&self.load(named).await?, self.clock.now()))
+    }
+
+    /// The token. Its line is in the trail, on disk, before this returns.
+    ///
+    /// # Errors
+    /// As [`Connect::summary`]; a row that does not open; a trail that cannot be written.
+    pub async fn grant_token(&self, named: Option<ClientId>, caller: &Caller) -> Result<Grant, ConnectError> {
+        let row = self.load(named).await.inspect_err(|error| match error {
+            ConnectError::NotFound(client) => self.note_refusal("unknown_client", client.clone(), caller),
+            ConnectError::Store(StoreError::Malformed { client, .. }) => {
+                self.note_refusal("unreadable", client.clone(), caller);
+            }
+            _ => {}
+        })?;
+        let client = row.binding.client.clone();
+        let access_token = self.open(&row).map_err(|source| {
+            self.note_refusal("unreadable", Some(client.clone()), caller);
+            ConnectError::Unreadable { client: client.clone(), source }
+        })?;
+        let summary = Summary::of(&row, self.clock.now());
+        let entry = Entry::new(Event::Grant).caller(caller).client(client.clone());
+        self.audit.record(entry.envelope(row.envelope().ok().as_ref()).token_expired(summary.token_expired)).await?;
+        self.grants.with_label_values(&[client.as_str()]).inc();
+        info!(client.id = %client, request_id = caller.request_id, "[Token Access] Provided decrypted token for client: {client}");
+        if let Some(end) = summary.token_expires_at.as_deref().filter(|_| summary.token_expired) {
+            warn!(client.id = %client, "[Token Expired] Token expired at {end}");
+        }
+        let app_secret = match row.binding.login {
+            Login::Facebook => &self.app_secret,
+            Login::Instagram => &self.instagram_app_secret,
+        };
+        let appsecret_proof = app_secret.as_ref().map(|secret| proof(secret, &access_token));
+        Ok(Grant { summary, access_token, appsecret_proof })
+    }
+
+    /// Stores what a broker sent. Durable when this returns, and found whole again.
+    ///
+    /// # Errors
+    /// What is wrong with the body, or why it was not stored.
+    pub async fn save(&self, body: &[u8], key: usize, caller: &Caller) -> Result<Saved, ConnectError> {
+        let now = self.clock.now();
+        let new = NewCredential::from_members(&json::members(body)?, now)?;
+        let entry = |event| Entry::new(event).caller(caller).key(key);
+        self.store_credential(new, now, entry).await
+    }
+
+    /// The same from the shell or from a request: `entry` begins an audit line.
+    pub(super) async fn store_credential(
+        &self,
+        new: NewCredential,
+        now: Timestamp,
+        entry: impl Fn(Event) -> Entry,
+    ) -> Result<Saved, ConnectError> {
+        if new.issued_at.is_some_and(|at| at > now + AHEAD_MAX) {
+            let expected = "a moment that is not in the future".to_owned();
+            return Err(FieldError { field: "issued_at", expected }.into());
+        }
+        let client = new.client.clone().or_else(|| self.client.clone()).unwrap_or_else(ClientId::fallback);
+
+        let _one_at_a_time = self.writing.lock().await;
+        let _across_processes = WriteLock::acquire(&self.audit_path).await?;
+        let stored = match self.store.load(&client).await {
+            // A row that cannot be read is replaced: posting again always repairs.
+            Err(StoreError::Malformed { column, .. }) => {
+                warn!(client.id = %client, column, "the stored row is unreadable and is replaced");
+                Some(None)
+            }
+            row => row?.map(Some),
+        };
+        let created = stored.is_none();
+        let stored = stored.flatten();
+        self.check_order(&client, new.issued_at, stored.as_ref()).await?;
+
+        let opened = stored.as_ref().and_then(|row| match self.open(row) {
+            Ok(token) => Some((row, token)),
+            Err(error) => {
+                warn!(client.id = %client, %error, "the stored credential does not open: ids that were not sent become null");
+                None
+            }
+        });
+        let row = merge(&new, client.clone(), opened.as_ref().map(|(row, _)| *row), now);
+        if let Some((old, token)) = &opened
+            && token.expose() == new.token.expose()
+            && same_but_cell(old, &row)
+        {
+            let summary = Summary::of(old, now);
+            return Ok(Saved { created: false, summary, ignored: new.ignored });
+        }
+
+        let envelope = self.sealer.seal(&new.token, &row.binding);
+        let row = SealedCredential { cell: envelope.as_str().to_owned(), ..row };
+        let line = |event| entry(event).client(client.clone()).envelope(Some(&envelope));
+        self.audit.record(line(Event::Save)).await?;
+        if let Err(error) = self.write(&row, &new.token).await {
+            self.audit.record(line(Event::SaveFailed)).await?;
+            return Err(error);
+        }
+        info!(client.id = %client, created, "stored the credential of client {client}");
+        self.show_expiry(&row);
+        Ok(Saved { created, summary: Summary::of(&row, now), ignored: new.ignored })
+    }
+
+    /// Refuses what is older than the stored row or than a removal.
+    async fn check_order(
+        &self,
+        client: &ClientId,
+        issued_at: Option<Timestamp>,
+        stored: Option<&SealedCredential>,
+    ) -> Result<(), ConnectError> {
+        let Some(issued_at) = issued_at else { return Ok(()) };
+        let before = stored.and_then(|row| row.issued_at.as_deref()?.parse::<Timestamp>().ok());
+        let removed = self.state.removed_at(client).await?;
+        if before.is_some_and(|at| issued_at < at) || removed.is_some_and(|at| issued_at < at) {
+            return Err(ConnectError::Stale);
+        }
+        Ok(())
+    }
+
+    /// Writes a row, reads it back and opens it: a column that a store dropped is found now, not at the first grant.
+    async fn write(&self, row: &SealedCredential, token: &Secret) -> Result<(), ConnectError> {
+        self.store.save(row).await?;
+        let back = self.store.load(&row.binding.client).await?.ok_or(ConnectError::NotKept("client_id"))?;
+        if let Some(kind) = AccountKind::ALL.into_iter().find(|kind| back.binding.ids.get(*kind) != row.binding.ids.get(*kind)) {
+            return Err(ConnectError::NotKept(kind.name()));
+        }
+        if back.binding != row.binding {
+            return Err(ConnectError::NotKept("login"));
+        }
+        if !self.open(&back).is_ok_and(|kept| kept.expose() == token.expose()) {
+            return Err(ConnectError::NotKept("access_token"));
+        }
+        if !same_but_cell(&back, row) {
+            return Err(ConnectError::NotKept("token_expires_at, scopes or issued_at"));
+        }
+        Ok(())
+    }
+
+    /// Forgets a client; a later token that was issued before this moment is refused.
+    ///
+    /// # Errors
+    /// Nothing stored, or the store is away.
+    pub async fn remove(&self, named: Option<ClientId>, key: usize, caller: &Caller) -> Result<ClientId, ConnectError> {
+        self.remove_credential(named, |event| Entry::new(event).caller(caller).key(key)).await
+    }
+
+    pub(super) async fn remove_credential(
+        &self,
+        named: Option<ClientId>,
+        entry: impl Fn(Event) -> Entry,
+    ) -> Result<ClientId, ConnectError> {
+        let client = self.resolve(named).await?;
+        let _one_at_a_time = self.writing.lock().await;
+        let _across_processes = WriteLock::acquire(&self.audit_path).await?;
+        if matches!(self.store.load(&client).await, Ok(None)) {
+            return Err(ConnectError::NotFound(Some(client)));
+        }
+        self.audit.record(entry(Event::Remove).client(client.clone())).await?;
+        self.state.record_removal(&client, self.clock.now()).await?;
+        self.store.remove(&client).await?;
+        if let Err(error) = self.expiry.remove_label_values(&[client.as_str()]) {
+            tracing::debug!(%error, "there was no expiry to forget");
+        }
+        info!(client.id = %client, "removed the credential of client {client}");
+        Ok(client)
+    }
+
+    /// Seals a client's token anew for other account ids.
+    ///
+    /// # Errors
+    /// As [`Connect::save`]; a row that does not open cannot be sealed anew.
+    pub async fn set_ids(&self, client: ClientId, ids: [Given; 4], login: Option<Login>) -> Result<Summary, ConnectError> {
+        let now = self.clock.now();
+        let _one_at_a_time = self.writing.lock().await;
+        let _across_processes = WriteLock::acquire(&self.audit_path).await?;
+        let old = self.store.load(&client).await?.ok_or_else(|| ConnectError::NotFound(Some(client.clone())))?;
+        let token = self.open(&old).map_err(|source| ConnectError::Unreadable { client: client.clone(), source })?;
+        let binding = merged_binding(&ids, login, client.clone(), Some(&old.binding));
+        let envelope = self.sealer.seal(&token, &binding);
+        let row = SealedCredential {
+            binding,
+            cell: envelope.as_str().to_owned(),
+            updated_at: Some(rfc3339(now)),
+            ..old
+        };
+        let line = |event| Entry::new(event).client(client.clone()).envelope(Some(&envelope));
+        self.audit.record(line(Event::Reseal)).await?;
+        if let Err(error) = self.write(&row, &token).await {
+            self.audit.record(line(Event::SaveFailed)).await?;
+            return Err(error);
+        }
+        Ok(Summary::of(&row, now))
+    }
+
+    /// All rows as summaries; those that are no rows of ours as what is wrong with them.
+    ///
+    /// # Errors
+    /// When the store is away.
+    pub async fn summaries(&self) -> Result<Vec<Result<Summary, StoreError>>, ConnectError> {
+        let now = self.clock.now();
+        Ok(self.store.list().await?.into_iter().map(|row| row.map(|row| Summary::of(&row, now))).collect())
+    }
+
+    /// Looks at every row: how many cannot be read, and which keys are in use.
+    ///
+    /// # Errors
+    /// When the store is away.
+    pub async fn inventory(&self) -> Result<Inventory, ConnectError> {
+        let configured = self.sealer.key_ids();
+        let mut found = Inventory::default();
+        for row in self.store.list().await? {
+            found.rows += 1;
+            let row = match row {
+                Ok(row) => row,
+                Err(error) => {
+                    error!(%error, "a stored row is unreadable");
+                    found.unreadable += 1;
+                    continue;
+                }
+            };
+            let client = &row.binding.client;
+            self.show_expiry(&row);
+            if row.expiry() == Expiry::Unreadable {
+                error!(client.id = %client, "token_expires_at of this client is no date; it counts as unknown");
+                found.expiry_unreadable += 1;
+            }
+            match row.envelope() {
+                Err(error) => {
+                    error!(client.id = %client, %error, "the stored credential is unreadable");
+                    found.unreadable += 1;
+                }
+                Ok(envelope) => {
+                    let id = envelope.key_id();
+                    if !configured.contains(&id) {
+                        error!(client.id = %client, key = %id, "the stored credential needs a key that is not configured");
+                        found.unreadable += 1;
+                    } else if !found.key_ids.contains(&id) && self.open(&row).is_err() {
+                        // One cell of each key is opened: a key id that fits a key that does not is a fault of ours.
+                        error!(client.id = %client, key = %id, "the stored credential does not open");
+                    }
+                    if !found.key_ids.contains(&id) {
+                        found.key_ids.push(id);
+                    }
+                }
+            }
+        }
+        Ok(found)
+    }
+
+    /// The check before the first grant: some stored credential must carry a configured key, if there is any.
+    pub(super) fn check_keys(&self, found: &Inventory) -> Result<(), WrongKey> {
+        let configured = self.sealer.key_ids();
+        if found.key_ids.is_empty() || found.key_ids.iter().any(|id| configured.contains(id)) {
+            return Ok(());
+        }
+        Err(WrongKey { found: found.key_ids.clone(), configured })
+    }
+
+    /// `/readyz`.
+    pub(super) async fn readiness(&self) -> Readiness {
+        let mut readiness = Readiness::default();
+        match self.inventory().await {
+            Ok(found) => {
+                readiness.unreadable = found.unreadable;
+                readiness.expiry_unreadable = found.expiry_unreadable;
+            }
+            Err(error) => {
+                warn!(%error, "the store does not answer");
+                readiness.waiting_for.push("store".to_owned());
+            }
+        }
+        let trail = self.audit.status();
+        if !trail.writable {
+            readiness.waiting_for.push("audit".to_owned());
+        }
+        if trail.low_space {
+            readiness.warnings.push("little space is left for the audit trail".to_owned());
+        }
+        readiness.ready = readiness.waiting_for.is_empty();
+        readiness
+    }
+
+    fn show_expiry(&self, row: &SealedCredential) {
+        let end = row.expiry().at().map_or(0, Timestamp::as_second);
+        self.expiry.with_label_values(&[row.binding.client.as_str()]).set(end);
+    }
+}
+
+/// Meta's proof that a caller knows the app secret: HMAC-SHA-256 over the token, in hex
+/// (developers.facebook.com/docs/graph-api/securing-requests).
+fn proof(app_secret: &Secret, token: &Secret) -> Secret {
+    let key = hmac::Key::new(hmac::HMAC_SHA256, app_secret.expose().as_bytes());
+    Secret::new(hex::encode(hmac::sign(&key, token.expose().as_bytes())))
+}
+
+fn merged_binding(ids: &[Given; 4], login: Option<Login>, client: ClientId, old: Option<&Binding>) -> Binding {
+    let mut merged = AccountIds::default();
+    for (kind, given) in AccountKind::ALL.into_iter().zip(ids) {
+        let id = match given {
+            Given::Id(id) => Some(id.clone()),
+            Given::Cleared => None,
+            Given::Nothing => old.and_then(|old| old.ids.get(kind)).map(str::to_owned),
+        };
+        merged.set(kind, id);
+    }
+    Binding { client, login: login.or(old.map(|old| old.login)).unwrap_or_default(), ids: merged }
+}
+
+/// The row to be written, its cell still empty: ids and login that are not sent are kept, the rest is the body's.
+fn merge(new: &NewCredential, client: ClientId, old: Option<&SealedCredential>, now: Timestamp) -> SealedCredential {
+    SealedCredential {
+        binding: merged_binding(&new.ids, new.login, client, old.map(|old| &old.binding)),
+        cell: String::new(),
+        expires: new.expires.map(rfc3339),
+        scopes: new.scopes.as_ref().filter(|scopes| !scopes.is_empty()).map(|scopes| scopes.join(",")),
+        issued_at: new.issued_at.map(rfc3339),
+        updated_at: Some(rfc3339(now)),
+    }
+}
+
+/// Whether two rows say the same, whatever their cells and their times of writing.
+fn same_but_cell(a: &SealedCredential, b: &SealedCredential) -> bool {
+    a.binding == b.binding && a.expires == b.expires && a.scopes == b.scopes && a.issued_at == b.issued_at
+}
