@@ -1,5 +1,9 @@
 //! The platforms and their catalogues.
 
+pub mod instagram;
+
+use crate::tool::Tool;
+
 /// A platform that the mcp role serves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Platform {
@@ -19,6 +23,15 @@ impl Platform {
         match self {
             Self::Instagram => "instagram",
             Self::MetaAds => "meta-ads",
+        }
+    }
+
+    /// Its tools, in the order of `tools/list`.
+    #[must_use]
+    pub fn catalogue(self) -> &'static [Tool] {
+        match self {
+            Self::Instagram => instagram::CATALOGUE,
+            Self::MetaAds => &[],
         }
     }
 }
