@@ -1,1 +1,4 @@
 //! aiviary
+pub mod clock;
+pub mod roles;
+pub mod secret;

@@ -1,0 +1,2 @@
+//! The roles of the binary.
+pub mod sandbox;
