@@ -90,6 +90,7 @@ fn read(path: PathBuf) -> Value {
 const SAMPLES: &[(&str, &str, &str)] = &[
     ("05-debug-token-valid", "", ""),
     ("06-debug-token-invalid", "", ""),
+    ("10-ig-refresh", "", ""),
     ("11-me-permissions", "", ""),
     ("12-me-accounts", "", ""),
     ("13-me-accounts-silently-empty", "", ""),
@@ -170,6 +171,7 @@ fn names(stand_in: &StandIn) -> Vec<(&'static str, String)> {
         ("EAAtest-user-token", TOKEN.to_owned()),
         ("EAAtest-expired", EXPIRED_TOKEN.to_owned()),
         ("EAAtest-revoked", REVOKED_TOKEN.to_owned()),
+        ("IGAAtest-long", INSTAGRAM_TOKEN.to_owned()),
         ("IGAAtest-token", INSTAGRAM_TOKEN.to_owned()),
         ("111|app-secret", APP_TOKEN.to_owned()),
         ("17841400000000001", IG_ACCOUNT.to_owned()),
@@ -674,6 +676,12 @@ fn ads_insights_are_consistent_text() {
     assert_eq!(summed["summary"]["spend"], total["spend"]);
     let sorted = ask_rows("level=ad&sort=spend_descending");
     assert!(rows(&sorted).is_sorted_by(|a, b| number(&a["spend"]) >= number(&b["spend"])));
+    let ids = good(&stand_in, TOKEN, &format!("{AD_ACCOUNT}/campaigns?limit=1"));
+    let id = rows(&ids)[0]["id"].as_str().expect("an id");
+    let filtering = format!(r#"filtering=[{{"field":"campaign.id","operator":"IN","value":["{id}"]}}]"#);
+    let filtered = ask_rows(&filtering);
+    assert!(number(&rows(&filtered)[0]["spend"]) < number(&total["spend"]));
+    assert_eq!(rows(&filtered)[0]["spend"], rows(&ask_rows(&format!("level=campaign&{filtering}")))[0]["spend"]);
     let windows = ask_rows(r#"action_attribution_windows=["7d_click","1d_view","28d_view"]"#);
     let entry = &rows(&windows)[0]["actions"][0];
     assert!(entry["7d_click"].is_string() && entry["28d_view"].is_null(), "{entry}");
@@ -757,6 +765,18 @@ fn versions_are_refused_upgraded_or_served_as_meta_does() {
     }
     assert_eq!(at("v25.0/", AD_ACCOUNT).status, 200);
     assert_eq!(refusal(&at("v26.0/", "me/cats")), (400, 2500, 0));
+}
+
+#[test]
+fn a_right_proof_passes_and_removed_parameters_do_not() {
+    let stand_in = stand_in();
+    // printf %s EAAsandboxFernAndKettle | openssl dgst -sha256 -hmac sandbox-app-secret
+    let proof = "7f5627efdf8979b5997103e1b9c0c328312cae2410ba84750f21979083f50933";
+    assert_eq!(ask(&stand_in, TOKEN, &format!("me?appsecret_proof={proof}")).status, 200);
+    let other = ask(&stand_in, OTHER_TOKEN, &format!("me?appsecret_proof={proof}"));
+    assert_eq!(refusal(&other), (400, 100, 0), "a proof belongs to one token");
+    assert_eq!(refusal(&ask(&stand_in, TOKEN, "me?date_format=U")), (400, 100, 0));
+    assert_eq!(ask(&stand_in, TOKEN, "me?pretty=1&debug=all").status, 200);
 }
 
 #[test]

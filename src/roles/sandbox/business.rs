@@ -97,7 +97,7 @@ pub struct Campaign {
     pub budget_on_sets: bool,
     pub sets: i64,
     pub ads_per_set: i64,
-    /// First and last day of delivery.
+    /// First and last day of delivery; paused without a last day means never.
     pub start: Date,
     pub stop: Option<Date>,
 }
@@ -144,105 +144,27 @@ const ISSUES: (&str, &str) = ("ACTIVE", "WITH_ISSUES");
 const ARCHIVED: (&str, &str) = ("ARCHIVED", "ARCHIVED");
 const DELETED: (&str, &str) = ("DELETED", "DELETED");
 
+#[rustfmt::skip]
 static EURO_CAMPAIGNS: &[Campaign] = &[
     campaign("Evergreen | Shop | DE", Objective::Sales, ACTIVE, (4500, false), (2, 2), date(2025, 6, 1), None),
     campaign("Evergreen | Retargeting", Objective::Sales, ACTIVE, (1800, true), (2, 2), date(2025, 7, 15), None),
     campaign("Autumn teas 2026", Objective::Sales, ACTIVE, (3200, false), (3, 2), date(2026, 9, 7), None),
     campaign("Newsletter sign-up", Objective::Leads, ACTIVE, (1500, true), (1, 2), date(2026, 3, 2), None),
-    campaign(
-        "Journal: \u{201e}Tee & Wetter\u{201c} \u{1f343}",
-        Objective::Traffic,
-        ACTIVE,
-        (900, false),
-        (1, 2),
-        date(2026, 8, 1),
-        None,
-    ),
-    campaign(
-        "Brand film",
-        Objective::Awareness,
-        ISSUES,
-        (2500, false),
-        (1, 2),
-        date(2026, 10, 1),
-        Some(date(2026, 11, 12)),
-    ),
-    campaign(
-        "Spring sale 2026",
-        Objective::Sales,
-        PAUSED,
-        (5000, false),
-        (2, 2),
-        date(2026, 3, 20),
-        Some(date(2026, 4, 19)),
-    ),
-    campaign(
-        "Store opening Leipzig",
-        Objective::Engagement,
-        PAUSED,
-        (2000, true),
-        (2, 1),
-        date(2026, 5, 4),
-        Some(date(2026, 5, 31)),
-    ),
-    campaign("Never started", Objective::Traffic, PAUSED, (1000, false), (1, 1), date(2999, 1, 1), None),
-    campaign(
-        "Christmas 2025",
-        Objective::Sales,
-        ARCHIVED,
-        (8000, false),
-        (2, 2),
-        date(2025, 11, 17),
-        Some(date(2025, 12, 23)),
-    ),
-    campaign(
-        "Test, please ignore",
-        Objective::Traffic,
-        DELETED,
-        (500, false),
-        (1, 1),
-        date(2026, 2, 2),
-        Some(date(2026, 2, 8)),
-    ),
-    campaign(
-        "Giveaway June",
-        Objective::Engagement,
-        DELETED,
-        (1200, false),
-        (1, 2),
-        date(2026, 6, 8),
-        Some(date(2026, 6, 21)),
-    ),
+    campaign("Journal: \u{201e}Tee & Wetter\u{201c} \u{1f343}", Objective::Traffic, ACTIVE, (900, false), (1, 2), date(2026, 8, 1), None),
+    campaign("Brand film", Objective::Awareness, ISSUES, (2500, false), (1, 2), date(2026, 10, 1), Some(date(2026, 11, 12))),
+    campaign("Spring sale 2026", Objective::Sales, PAUSED, (5000, false), (2, 2), date(2026, 3, 20), Some(date(2026, 4, 19))),
+    campaign("Store opening Leipzig", Objective::Engagement, PAUSED, (2000, true), (2, 1), date(2026, 5, 4), Some(date(2026, 5, 31))),
+    campaign("Never started", Objective::Traffic, PAUSED, (1000, false), (1, 1), date(2026, 8, 3), None),
+    campaign("Christmas 2025", Objective::Sales, ARCHIVED, (8000, false), (2, 2), date(2025, 11, 17), Some(date(2025, 12, 23))),
+    campaign("Test, please ignore", Objective::Traffic, DELETED, (500, false), (1, 1), date(2026, 2, 2), Some(date(2026, 2, 8))),
+    campaign("Giveaway June", Objective::Engagement, DELETED, (1200, false), (1, 2), date(2026, 6, 8), Some(date(2026, 6, 21))),
 ];
 
+#[rustfmt::skip]
 static YEN_CAMPAIGNS: &[Campaign] = &[
-    campaign(
-        "\u{901a}\u{5e74} | \u{81ea}\u{8ee2}\u{8eca}",
-        Objective::Sales,
-        ACTIVE,
-        (6000, false),
-        (2, 2),
-        date(2025, 6, 1),
-        None,
-    ),
-    campaign(
-        "\u{8a66}\u{4e57}\u{4e88}\u{7d04}",
-        Objective::Leads,
-        ACTIVE,
-        (3000, true),
-        (1, 2),
-        date(2026, 4, 1),
-        None,
-    ),
-    campaign(
-        "\u{590f}\u{30bb}\u{30fc}\u{30eb} 2026",
-        Objective::Sales,
-        PAUSED,
-        (9000, false),
-        (1, 2),
-        date(2026, 7, 1),
-        Some(date(2026, 7, 31)),
-    ),
+    campaign("\u{901a}\u{5e74} | \u{81ea}\u{8ee2}\u{8eca}", Objective::Sales, ACTIVE, (6000, false), (2, 2), date(2025, 6, 1), None),
+    campaign("\u{8a66}\u{4e57}\u{4e88}\u{7d04}", Objective::Leads, ACTIVE, (3000, true), (1, 2), date(2026, 4, 1), None),
+    campaign("\u{590f}\u{30bb}\u{30fc}\u{30eb} 2026", Objective::Sales, PAUSED, (9000, false), (1, 2), date(2026, 7, 1), Some(date(2026, 7, 31))),
 ];
 
 /// The sample business first, then the second client.
@@ -722,7 +644,9 @@ impl Sample {
         let (index, set, ad) = at;
         let campaign = account.campaigns.get(index)?;
         let date = date_of(day);
-        if date < campaign.start || campaign.stop.is_some_and(|stop| date > stop) {
+        // A campaign that is paused and has no end never ran at all.
+        let never = campaign.status == "PAUSED" && campaign.stop.is_none();
+        if never || date < campaign.start || campaign.stop.is_some_and(|stop| date > stop) {
             return None;
         }
         let draw = |what: &str, low, high| {
@@ -858,7 +782,7 @@ mod tests {
         assert_eq!((sum.impressions, sum.spend, sum.purchases), (whole.impressions, whole.spend, whole.purchases));
         assert!(whole.reach() < whole.impressions && whole.clicks < whole.impressions);
         assert!(overlapping(2800, 100) < 2800);
-        assert!(sample.delivery(account, (8, 1, 1), 20_700).is_none(), "never started");
+        assert!(sample.delivery(account, (8, 1, 1), 20_770).is_none(), "never started");
         assert!(sample.delivery(account, (99, 1, 1), 20_700).is_none(), "no such campaign");
     }
 }

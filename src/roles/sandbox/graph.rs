@@ -432,6 +432,7 @@ fn route(call: &Call<'_>, path: &[&str]) -> Result<Value, Refusal> {
         Host::Facebook => oauth::answer(call, target, edge)
             .or_else(|| instagram::answer(call, target, edge))
             .or_else(|| marketing::answer(call, target, edge)),
+        Host::Instagram if path == ["refresh_access_token"] => Some(oauth::refresh(call)),
         Host::Instagram => instagram::answer(call, target, edge),
     };
     found.unwrap_or_else(|| Err(Refusal::not_found("get", target)))

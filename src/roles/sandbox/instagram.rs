@@ -875,6 +875,7 @@ fn split<'a>(value: i64, weights: &'a [(&'static str, i64)]) -> impl Iterator<It
 }
 
 /// Who the audience is, in thousandths.
+#[rustfmt::skip]
 fn segments(breakdown: &str) -> &'static [(&'static str, i64)] {
     match breakdown {
         "age" => {
@@ -882,27 +883,12 @@ fn segments(breakdown: &str) -> &'static [(&'static str, i64)] {
         }
         "gender" => &[("F", 642), ("M", 281), ("U", 77)],
         "country" => &[
-            ("DE", 548),
-            ("AT", 88),
-            ("CH", 71),
-            ("FR", 46),
-            ("NL", 39),
-            ("US", 37),
-            ("GB", 33),
-            ("PL", 26),
-            ("IT", 21),
-            ("JP", 18),
-            ("ES", 12),
-            ("BE", 9),
+            ("DE", 548), ("AT", 88), ("CH", 71), ("FR", 46), ("NL", 39), ("US", 37), ("GB", 33), ("PL", 26),
+            ("IT", 21), ("JP", 18), ("ES", 12), ("BE", 9),
         ],
         _ => &[
-            ("Leipzig, Saxony", 131),
-            ("Berlin, Berlin", 104),
-            ("Hamburg, Hamburg", 52),
-            ("Vienna, Vienna", 41),
-            ("Munich, Bavaria", 38),
-            ("Dresden, Saxony", 33),
-            ("Z\u{fc}rich, Canton of Z\u{fc}rich", 24),
+            ("Leipzig, Saxony", 131), ("Berlin, Berlin", 104), ("Hamburg, Hamburg", 52), ("Vienna, Vienna", 41),
+            ("Munich, Bavaria", 38), ("Dresden, Saxony", 33), ("Z\u{fc}rich, Canton of Z\u{fc}rich", 24),
             ("Lyon, Auvergne-Rh\u{f4}ne-Alpes", 9),
         ],
     }

@@ -308,7 +308,7 @@ fn account_member(call: &Call<'_>, account: &Account<'_>, name: &str) -> Option<
         "disable_reason" => 0.into(),
         "age" => json!(number_of(now.date()) - number_of(founded)),
         "amount_spent" => {
-            let (_, total) = Period::history(call, ads).total(call, account, WHOLE);
+            let (_, total) = Period::history(call, ads).total(call, account, WHOLE, &[]);
             (total.spend + 1_289_345 * ads.offset / 100).to_string().into()
         }
         "balance" => (24 * ads.offset + ads.offset / 2).to_string().into(),
@@ -355,7 +355,7 @@ fn object_member(call: &Call<'_>, account: &Account<'_>, object: Object, name: &
         "bid_strategy" => "LOWEST_COST_WITHOUT_CAP".into(),
         "bid_amount" if capped => (6 * ads.offset + ads.offset / 2).into(),
         "daily_budget" => budget?.to_string().into(),
-        "lifetime_budget" | "spend_cap" if budget.is_some() && name == "lifetime_budget" => "0".into(),
+        "lifetime_budget" if budget.is_some() => "0".into(), // unset budgets read so, or are absent
         "budget_remaining" => (budget? * 37 / 100).to_string().into(),
         // Both spellings of "none" are met.
         "special_ad_categories" if campaign.objective == Objective::Leads => json!(["NONE"]),
@@ -377,8 +377,7 @@ fn object_member(call: &Call<'_>, account: &Account<'_>, object: Object, name: &
         "billing_event" => "IMPRESSIONS".into(),
         "destination_type" => "WEBSITE".into(),
         "learning_stage_info" => {
-            let conversions =
-                call.sample.between(9, 61, "learning", i64::from(object.set as i32) + 10 * object.campaign as i64);
+            let conversions = call.sample.between(9, 61, campaign.name, object.set);
             let status = if conversions >= 50 { "SUCCESS" } else { "LEARNING" };
             json!({"status": status, "conversions": conversions, "last_sig_edit_ts": 1_788_300_000})
         }
@@ -503,7 +502,8 @@ impl Filter {
 }
 
 /// The fields of a row of insights (`spec/AdsInsights.json`) that are served or, at the end, accepted and never set.
-pub const INSIGHTS_FIELDS: &str = "account_currency account_id account_name campaign_id campaign_name adset_id adset_name ad_id \
+pub const INSIGHTS_FIELDS: &str = "\
+    account_currency account_id account_name campaign_id campaign_name adset_id adset_name ad_id \
     ad_name date_start date_stop objective optimization_goal buying_type attribution_setting \
     created_time impressions reach frequency spend social_spend clicks ctr cpc cpm cpp unique_clicks \
     unique_ctr cost_per_unique_click inline_link_clicks inline_link_click_ctr \
@@ -625,14 +625,19 @@ impl Period {
         Ok(slices)
     }
 
-    /// What an object brought, and its results by indicator with their spend.
-    fn total(self, call: &Call<'_>, account: &Account<'_>, object: Object) -> (Results, Delivery) {
+    /// What an object brought, of the ads that `filters` choose, and its results by indicator with their spend.
+    fn total(self, call: &Call<'_>, account: &Account<'_>, object: Object, filters: &[Filter]) -> (Results, Delivery) {
         let history = Self::history(call, account.ads);
         let days = self.first.max(history.first)..=self.last.min(history.last);
         let (mut total, mut results) = (Delivery::default(), Results::new());
         for ad in account.objects(Level::Ad, object) {
             if ad.set == 3 && account.campaign(ad).effective_status == "ACTIVE" {
                 continue; // switched off before it ever delivered
+            }
+            // `campaign.id` and the like choose ads, whatever the level of the rows.
+            let mut choosing = filters.iter().filter(|filter| filter.field.contains('.'));
+            if choosing.any(|filter| filter.fits_object(account, ad) == Some(false)) {
+                continue;
             }
             let mut of_ad = Delivery::default();
             for day in days.clone() {
@@ -680,11 +685,14 @@ fn elapsed(now: Timestamp, ads: &AdAccount) -> i64 {
     ((now.as_second() - midnight.as_second()) * 1000 / 86_400).clamp(0, 1000)
 }
 
+/// The value of each breakdown of a row.
+type Segment = Vec<(String, &'static str)>;
+
 /// One row of insights.
 struct Row {
     object: Object,
     period: Period,
-    segment: Vec<(String, &'static str)>,
+    segment: Segment,
     delivery: Delivery,
     results: Results,
 }
@@ -734,7 +742,7 @@ fn insights(call: &Call<'_>, account: &Account<'_>, object: Object, field: &Fiel
             continue;
         }
         for period in &periods {
-            let (results, delivery) = period.total(call, account, object);
+            let (results, delivery) = period.total(call, account, object, &asked.filters);
             let before = rows.len();
             for (segment, from, to) in &segments {
                 let part = delivery.part(*from, *to);
@@ -888,7 +896,6 @@ impl AskedInsights {
         known.dedup();
         for (at, name) in breakdowns.iter().enumerate() {
             if !known.contains(&name.as_str()) && !ACTION_BREAKDOWNS.contains(&name.as_str()) {
-                // Only "platform_position" is not among those that may stand alone, and it is in the list anyway.
                 return Err(Refusal::one_of(&format!("breakdowns[{at}]"), &known));
             }
         }
@@ -1168,8 +1175,9 @@ fn action_parts(breakdown: &str) -> &'static [(&'static str, i64)] {
 
 /// Every segment of a breakdown with its cut in thousandths; a single whole one without breakdowns, none for
 /// breakdowns that this business has no data for.
-fn segments(breakdowns: &[String], country: &'static str) -> Vec<(Vec<(String, &'static str)>, i64, i64)> {
-    let mut parts: Vec<(Vec<(String, &'static str)>, i64)> = vec![(Vec::new(), 1000)];
+#[rustfmt::skip]
+fn segments(breakdowns: &[String], country: &'static str) -> Vec<(Segment, i64, i64)> {
+    let mut parts: Vec<(Segment, i64)> = vec![(Vec::new(), 1000)];
     let mut breakdowns: Vec<&String> = breakdowns.iter().collect();
     breakdowns.sort_by_key(|name| *name != "publisher_platform");
     for name in breakdowns {
@@ -1208,7 +1216,7 @@ fn segments(breakdowns: &[String], country: &'static str) -> Vec<(Vec<(String, &
     }
     let mut below = 0;
     let last = parts.len();
-    let cut = |(at, (segment, weight)): (usize, (Vec<(String, &'static str)>, i64))| {
+    let cut = |(at, (segment, weight)): (usize, (Segment, i64))| {
         let from = below;
         // Rounding leaves thousandths over; the last segment takes them, so that the whole stays whole.
         below = if at + 1 == last { 1000 } else { below + weight };
@@ -1217,31 +1225,14 @@ fn segments(breakdowns: &[String], country: &'static str) -> Vec<(Vec<(String, &
     parts.into_iter().enumerate().map(cut).collect()
 }
 
+#[rustfmt::skip]
 const HOURS: &[(&str, i64)] = &[
-    ("00:00:00 - 00:59:59", 14),
-    ("01:00:00 - 01:59:59", 8),
-    ("02:00:00 - 02:59:59", 6),
-    ("03:00:00 - 03:59:59", 5),
-    ("04:00:00 - 04:59:59", 6),
-    ("05:00:00 - 05:59:59", 13),
-    ("06:00:00 - 06:59:59", 31),
-    ("07:00:00 - 07:59:59", 46),
-    ("08:00:00 - 08:59:59", 47),
-    ("09:00:00 - 09:59:59", 44),
-    ("10:00:00 - 10:59:59", 43),
-    ("11:00:00 - 11:59:59", 47),
-    ("12:00:00 - 12:59:59", 56),
-    ("13:00:00 - 13:59:59", 51),
-    ("14:00:00 - 14:59:59", 48),
-    ("15:00:00 - 15:59:59", 49),
-    ("16:00:00 - 16:59:59", 54),
-    ("17:00:00 - 17:59:59", 61),
-    ("18:00:00 - 18:59:59", 68),
-    ("19:00:00 - 19:59:59", 78),
-    ("20:00:00 - 20:59:59", 84),
-    ("21:00:00 - 21:59:59", 71),
-    ("22:00:00 - 22:59:59", 45),
-    ("23:00:00 - 23:59:59", 25),
+    ("00:00:00 - 00:59:59", 14), ("01:00:00 - 01:59:59", 8), ("02:00:00 - 02:59:59", 6), ("03:00:00 - 03:59:59", 5),
+    ("04:00:00 - 04:59:59", 6), ("05:00:00 - 05:59:59", 13), ("06:00:00 - 06:59:59", 31), ("07:00:00 - 07:59:59", 46),
+    ("08:00:00 - 08:59:59", 47), ("09:00:00 - 09:59:59", 44), ("10:00:00 - 10:59:59", 43), ("11:00:00 - 11:59:59", 47),
+    ("12:00:00 - 12:59:59", 56), ("13:00:00 - 13:59:59", 51), ("14:00:00 - 14:59:59", 48), ("15:00:00 - 15:59:59", 49),
+    ("16:00:00 - 16:59:59", 54), ("17:00:00 - 17:59:59", 61), ("18:00:00 - 18:59:59", 68), ("19:00:00 - 19:59:59", 78),
+    ("20:00:00 - 20:59:59", 84), ("21:00:00 - 21:59:59", 71), ("22:00:00 - 22:59:59", 45), ("23:00:00 - 23:59:59", 25),
 ];
 
 /// Minor units as insights write money: major units with the currency's decimals.

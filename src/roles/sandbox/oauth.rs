@@ -224,6 +224,17 @@ fn page(business: &'static Business, asked: &[Field]) -> Result<Value, Refusal> 
     })
 }
 
+/// `/refresh_access_token` of the Instagram host: 60 days more. The real one gives new text, ours stays valid itself.
+pub fn refresh(call: &Call<'_>) -> Result<Value, Refusal> {
+    call.count_as(Usage::Uncounted);
+    match call.params.get("grant_type") {
+        Some("ig_refresh_token") => {
+            Ok(json!({"access_token": call.text, "token_type": "bearer", "expires_in": 5_183_944}))
+        }
+        _ => Err(Refusal::parameter("grant_type must be ig_refresh_token")),
+    }
+}
+
 /// What a token is, for the app itself or one of its users. A dead token is described with status 200.
 fn debug_token(call: &Call<'_>) -> Result<Value, Refusal> {
     let Some(text) = call.params.get("input_token") else {
