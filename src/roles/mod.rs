@@ -1,0 +1,3 @@
+//! What one process can be.
+
+pub mod connect;
