@@ -1,3 +1,4 @@
 //! The `connect` role: takes credentials in, keeps them sealed, grants tokens.
 
+pub mod audit;
 pub mod state;
