@@ -88,7 +88,7 @@ pub struct Status {
 
 enum Message {
     /// An entry, and who waits for it.
-    Line(Entry, Option<oneshot::Sender<Result<(), AuditError>>>),
+    Line(Box<Entry>, Option<oneshot::Sender<Result<(), AuditError>>>),
     /// Look at the path now, and log the head.
     Reopen,
     /// Write `stop` and end.
@@ -101,16 +101,9 @@ pub struct AuditLog {
     shared: Arc<Shared>,
 }
 
-#[derive(Debug)]
 struct Shared {
     status: Mutex<Status>,
     refusals: Mutex<Refusals>,
-}
-
-impl std::fmt::Debug for Refusals {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("Refusals")
-    }
 }
 
 impl std::fmt::Debug for AuditLog {
@@ -152,7 +145,7 @@ impl AuditLog {
     /// # Errors
     /// The line is not known to be in the trail: what it would have allowed must not happen. Waits two seconds at most.
     pub async fn record(&self, entry: Entry) -> Result<(), AuditError> {
-        self.ask(|reply| Message::Line(entry, Some(reply))).await
+        self.ask(|reply| Message::Line(Box::new(entry), Some(reply))).await
     }
 
     /// Writes `entry`, a refusal with its reason, when there is room: at most 60 a minute of one reason, the rest
@@ -160,7 +153,7 @@ impl AuditLog {
     pub fn refuse(&self, entry: Entry) {
         let reason = entry.reason.unwrap_or("unknown");
         if lock(&self.shared.refusals).admit(reason, Instant::now())
-            && self.queue.try_send(Message::Line(entry, None)).is_err()
+            && self.queue.try_send(Message::Line(Box::new(entry), None)).is_err()
         {
             lock(&self.shared.refusals).give_back(reason, 1, Instant::now());
         }
@@ -250,7 +243,7 @@ impl Writer {
                     // Whoever gave up acts on nothing, and its line would say that it did.
                     Message::Line(_, Some(reply)) if reply.is_closed() => {}
                     Message::Line(entry, reply) => {
-                        entries.push(entry);
+                        entries.push(*entry);
                         waiting.extend(reply);
                     }
                     Message::Reopen => reopen = true,
@@ -336,7 +329,9 @@ impl Writer {
 
 /// The right to check and write one credential, among all processes that use this trail. Released on drop.
 #[derive(Debug)]
-pub struct WriteLock(#[allow(dead_code)] File);
+pub struct WriteLock {
+    _locked: File,
+}
 
 impl WriteLock {
     /// Waits for the lock beside the audit file at `audit_path`.
@@ -349,7 +344,7 @@ impl WriteLock {
         let locked = tokio::task::spawn_blocking(move || {
             let file = file::lock_file(&path, ".write.lock")?;
             file.lock().map_err(|error| AuditError::Io { path, source: Arc::new(error) })?;
-            Ok(Self(file))
+            Ok(Self { _locked: file })
         });
         locked.await.map_err(closed)?
     }

@@ -5,15 +5,14 @@ use std::fmt;
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read as _};
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 
 use super::line::{Event, Hash, LINE_MAX_BYTES, Line};
 
 /// How long after a reseal a grant may still name the cell before: a request lasts no longer, and the command that
 /// reseals cannot hold back those that run in the service.
-const RESEAL_GRACE: Duration = Duration::from_secs(10);
+const RESEAL_GRACE: SignedDuration = SignedDuration::from_secs(10);
 
 /// What a whole trail is.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -238,9 +237,7 @@ impl Cell {
         let may_be_before = match self.outcome {
             Outcome::Announced => self.resealed.is_some(),
             Outcome::Unknown | Outcome::Failed => true,
-            Outcome::Done => {
-                self.resealed.is_some_and(|then| at.duration_since(then) <= RESEAL_GRACE.try_into().unwrap_or_default())
-            }
+            Outcome::Done => self.resealed.is_some_and(|then| at.duration_since(then) <= RESEAL_GRACE),
         };
         may_be_before && (!self.before_known || self.before.iter().any(|before| before == iv))
     }
