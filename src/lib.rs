@@ -25,5 +25,7 @@ pub mod platforms;
 pub mod roles;
 pub mod secret;
 pub mod server;
+pub mod sqlite;
+pub mod store;
 pub mod telemetry;
 pub mod tool;

@@ -39,7 +39,7 @@ pub enum ConnectError {
         /// Why.
         source: OpenError,
     },
-    /// The store failed, or gave back something else than was written.
+    /// The store failed.
     #[error("the store failed")]
     Store(#[from] StoreError),
     /// What was written did not come back whole.
@@ -74,11 +74,8 @@ impl From<ConnectError> for Failure {
                 let message = format!("{error}; nothing was changed");
                 return failure(StatusCode::CONFLICT, "stale", message);
             }
-            E::Unreadable { client, .. } => failure(
-                StatusCode::INTERNAL_SERVER_ERROR,
-                "credential_unreadable",
-                format!("the stored credential of client {client} does not open; send it again with POST /api/credentials"),
-            ),
+            E::Unreadable { client, .. } => unreadable(client.as_str()),
+            E::Store(StoreError::Malformed(row)) => unreadable(&row.client),
             E::Store(_) | E::State(_) => {
                 unavailable("store_unavailable", "the store does not work just now; send the request again")
             }
@@ -97,4 +94,10 @@ impl From<ConnectError> for Failure {
 
 fn unavailable(code: &'static str, message: &str) -> Failure {
     Failure::new(StatusCode::SERVICE_UNAVAILABLE, code, message).retry_after(std::time::Duration::from_secs(2))
+}
+
+fn unreadable(client: &str) -> Failure {
+    let message =
+        format!("the stored credential of client {client} does not open; send it again with POST /api/credentials");
+    Failure::new(StatusCode::INTERNAL_SERVER_ERROR, "credential_unreadable", message)
 }

@@ -1,16 +1,40 @@
 //! The `connect` role: takes credentials in, keeps them sealed, grants tokens.
 
+pub mod audit;
+mod failure;
+mod routes;
+mod service;
+pub mod state;
+
+use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::StreamExt as _;
+use tokio_util::sync::CancellationToken;
+use tracing::{error, info};
+
+use self::audit::AuditLog;
+use self::state::State;
+use super::StartError;
 use crate::clock::Clock;
 use crate::credential::ClientId;
+use crate::crypto::Sealer;
 use crate::exposure::{Listener, Rules};
 use crate::secret::Secret;
+use crate::server::{self, Bound, Keys, Limits, Server};
+use crate::store::{self, Mode};
+
+pub use failure::ConnectError;
+pub use routes::ROUTES;
+pub use service::{Connect, Saved};
 
 /// Settings of the role, checked.
 #[derive(Debug)]
 pub struct Settings {
+    /// Where credentials are kept.
+    pub store: store::Settings,
     /// Internal and public listeners. Default: one internal one on 127.0.0.1:3006.
     pub listeners: Vec<Listener>,
     /// What internal routes ask of a request.
@@ -35,4 +59,92 @@ pub struct Settings {
     pub instagram_app_secret: Option<Secret>,
     /// Wall time.
     pub clock: Clock,
+}
+
+/// The role, bound and open, not yet serving.
+pub struct Running {
+    connect: Arc<Connect>,
+    bound: Vec<Bound>,
+    drain: Duration,
+}
+
+/// Binds every listener, opens store and trail, and checks that the keys are the store's.
+///
+/// # Errors
+/// What stands in the way; nothing is served then.
+pub async fn start(settings: Settings) -> Result<Running, StartError> {
+    let bound = server::bind(&settings.listeners, &settings.rules.networks).await?;
+    let drain = settings.drain;
+    let connect = Arc::new(open(settings, Mode::Create).await?);
+    let found = connect.inventory().await.map_err(StartError::failed)?;
+    connect.check_keys(&found).map_err(StartError::configuration)?;
+    info!(credentials = found.rows, unreadable = found.unreadable, "the store is open");
+    Ok(Running { connect, bound, drain })
+}
+
+/// Opens store, state and trail without listening: for `serve` and for commands on the store.
+///
+/// # Errors
+/// What cannot be opened, and what to do about it.
+pub async fn open(settings: Settings, mode: Mode) -> Result<Connect, StartError> {
+    let sealer = Sealer::parse(&settings.encryption_keys)
+        .map_err(|error| StartError::configuration(format!("ENCRYPTION_KEY: {error}")))?;
+    let keys = |name: &str, secret: &Secret| {
+        Keys::parse(secret).map_err(|error| StartError::configuration(format!("{name}: {error}")))
+    };
+    let api_keys = keys("VM_API_KEY", &settings.api_keys)?;
+    let service_keys = settings.service_keys.as_ref().map(|secret| keys("CONNECT_SERVICE_KEY", secret)).transpose()?;
+    let ids = sealer.key_ids().iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+    info!(keys = ids, "the first key seals, all open");
+    let store = store::open(&settings.store, mode).await.map_err(StartError::configuration)?;
+    let (path, state_path, clock) = (settings.audit.clone(), settings.state.clone(), settings.clock.clone());
+    // Both block on the disk.
+    let opened = tokio::task::spawn_blocking(move || {
+        let state = State::open(&state_path, Mode::Create).map_err(StartError::configuration)?;
+        let audit = AuditLog::open(&path, clock).map_err(StartError::configuration)?;
+        Ok::<_, StartError>((state, audit))
+    });
+    let (state, audit) = opened.await.map_err(StartError::failed)??;
+    Ok(Connect::new(settings, store, state, audit, (sealer, api_keys, service_keys)))
+}
+
+impl Running {
+    /// The bound TCP addresses, internal and public in the order of the configuration.
+    #[must_use]
+    pub fn addresses(&self) -> Vec<SocketAddr> {
+        self.bound.iter().filter_map(Bound::address).collect()
+    }
+
+    /// The role itself, for a caller in the same process.
+    #[must_use]
+    pub fn connect(&self) -> Arc<Connect> {
+        self.connect.clone()
+    }
+
+    /// Serves until `stop`, lets running requests finish, and closes the trail.
+    pub async fn serve(self, stop: CancellationToken) {
+        for bound in &self.bound {
+            info!(exposure = ?bound.exposure, "connect listens on {}", bound.shown());
+        }
+        let hangups = tokio::spawn(reopen_on_hangup(self.connect.clone()));
+        Server::new(self.bound, self.connect.clone(), Limits::INTERNAL).serve(stop, self.drain).await;
+        hangups.abort();
+        if let Err(error) = self.connect.audit().close().await {
+            error!(%error, "the audit trail was not closed");
+        }
+    }
+}
+
+/// SIGHUP reopens the trail, as logrotate expects.
+async fn reopen_on_hangup(connect: Arc<Connect>) {
+    let mut hangups = match server::hangups() {
+        Ok(hangups) => hangups,
+        Err(error) => {
+            error!(%error, "SIGHUP cannot be caught");
+            return;
+        }
+    };
+    while hangups.next().await.is_some() {
+        connect.audit().reopen();
+    }
 }

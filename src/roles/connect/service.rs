@@ -19,7 +19,7 @@ use crate::crypto::{KeyId, OpenError, Sealer};
 use crate::exposure::Rules;
 use crate::secret::Secret;
 use crate::server::{Caller, Keys, Readiness, json};
-use crate::store::{CredentialStore, StoreError};
+use crate::store::{CredentialStore, Malformed, StoreError};
 use crate::telemetry::Metrics;
 
 /// How far ahead of our clock `issued_at` may be: more would shut out all later tokens.
@@ -113,7 +113,11 @@ impl Connect {
             clock: settings.clock,
             grants: metrics.counters("aiviary_grants_total", "Tokens granted.", &["client"]),
             refusals: metrics.counters("aiviary_refusals_total", "Requests refused at the boundary.", &["reason"]),
-            saves: metrics.counters("aiviary_saves_total", "Credentials stored, by position of the key used.", &["key"]),
+            saves: metrics.counters(
+                "aiviary_saves_total",
+                "Credentials stored, by position of the key used.",
+                &["key"],
+            ),
             expiry: metrics.gauges(
                 "aiviary_token_expiry_timestamp_seconds",
                 "When each client's token ends, in seconds since the epoch; 0: no end is known.",
@@ -154,7 +158,7 @@ impl Connect {
     /// A line of the trail for a refused request; never waited for.
     pub(super) fn note_refusal(&self, reason: &'static str, client: Option<ClientId>, caller: &Caller) {
         self.refusals.with_label_values(&[reason]).inc();
-        let mut entry = Entry::new(Event::Refuse).caller(caller).reason(reason);
+        let mut entry = by(Event::Refuse, caller).reason(reason);
         entry.client = client;
         self.audit.refuse(entry);
     }
@@ -164,7 +168,13 @@ impl Connect {
         if let Some(client) = named.or_else(|| self.client.clone()) {
             return Ok(client);
         }
-        let mut clients = self.store.clients().await?;
+        let rows = self.store.list().await?.into_iter();
+        let mut clients: Vec<ClientId> = rows
+            .filter_map(|row| match row {
+                Ok(row) => Some(row.binding.client),
+                Err(malformed) => malformed.client.parse().ok(),
+            })
+            .collect();
         match clients.len() {
             0 => Err(ConnectError::NotFound(None)),
             1 => Ok(clients.remove(0)),
@@ -200,8 +210,8 @@ impl Connect {
     pub async fn grant_token(&self, named: Option<ClientId>, caller: &Caller) -> Result<Grant, ConnectError> {
         let row = self.load(named).await.inspect_err(|error| match error {
             ConnectError::NotFound(client) => self.note_refusal("unknown_client", client.clone(), caller),
-            ConnectError::Store(StoreError::Malformed { client, .. }) => {
-                self.note_refusal("unreadable", client.clone(), caller);
+            ConnectError::Store(StoreError::Malformed(row)) => {
+                self.note_refusal("unreadable", row.client.parse().ok(), caller);
             }
             _ => {}
         })?;
@@ -211,8 +221,9 @@ impl Connect {
             ConnectError::Unreadable { client: client.clone(), source }
         })?;
         let summary = Summary::of(&row, self.clock.now());
-        let entry = Entry::new(Event::Grant).caller(caller).client(client.clone());
-        self.audit.record(entry.envelope(row.envelope().ok().as_ref()).token_expired(summary.token_expired)).await?;
+        let mut entry = by(Event::Grant, caller).client(&client).token_expired(summary.token_expired);
+        entry.envelope = row.envelope().ok().map(|envelope| envelope.iv().to_owned());
+        self.audit.record(entry).await?;
         self.grants.with_label_values(&[client.as_str()]).inc();
         info!(client.id = %client, request_id = caller.request_id, "[Token Access] Provided decrypted token for client: {client}");
         if let Some(end) = summary.token_expires_at.as_deref().filter(|_| summary.token_expired) {
@@ -233,8 +244,10 @@ impl Connect {
     pub async fn save(&self, body: &[u8], key: usize, caller: &Caller) -> Result<Saved, ConnectError> {
         let now = self.clock.now();
         let new = NewCredential::from_members(&json::members(body)?, now)?;
-        let entry = |event| Entry::new(event).caller(caller).key(key);
-        self.store_credential(new, now, entry).await
+        let entry = |event| by(event, caller).key(key.to_string());
+        let saved = self.store_credential(new, now, entry).await?;
+        self.saves.with_label_values(&[key.to_string()]).inc();
+        Ok(saved)
     }
 
     /// The same from the shell or from a request: `entry` begins an audit line.
@@ -254,7 +267,7 @@ impl Connect {
         let _across_processes = WriteLock::acquire(&self.audit_path).await?;
         let stored = match self.store.load(&client).await {
             // A row that cannot be read is replaced: posting again always repairs.
-            Err(StoreError::Malformed { column, .. }) => {
+            Err(StoreError::Malformed(Malformed { column, .. })) => {
                 warn!(client.id = %client, column, "the stored row is unreadable and is replaced");
                 Some(None)
             }
@@ -282,7 +295,7 @@ impl Connect {
 
         let envelope = self.sealer.seal(&new.token, &row.binding);
         let row = SealedCredential { cell: envelope.as_str().to_owned(), ..row };
-        let line = |event| entry(event).client(client.clone()).envelope(Some(&envelope));
+        let line = |event| entry(event).client(&client).envelope(envelope.iv());
         self.audit.record(line(Event::Save)).await?;
         if let Err(error) = self.write(&row, &new.token).await {
             self.audit.record(line(Event::SaveFailed)).await?;
@@ -313,7 +326,9 @@ impl Connect {
     async fn write(&self, row: &SealedCredential, token: &Secret) -> Result<(), ConnectError> {
         self.store.save(row).await?;
         let back = self.store.load(&row.binding.client).await?.ok_or(ConnectError::NotKept("client_id"))?;
-        if let Some(kind) = AccountKind::ALL.into_iter().find(|kind| back.binding.ids.get(*kind) != row.binding.ids.get(*kind)) {
+        if let Some(kind) =
+            AccountKind::ALL.into_iter().find(|kind| back.binding.ids.get(*kind) != row.binding.ids.get(*kind))
+        {
             return Err(ConnectError::NotKept(kind.name()));
         }
         if back.binding != row.binding {
@@ -333,7 +348,7 @@ impl Connect {
     /// # Errors
     /// Nothing stored, or the store is away.
     pub async fn remove(&self, named: Option<ClientId>, key: usize, caller: &Caller) -> Result<ClientId, ConnectError> {
-        self.remove_credential(named, |event| Entry::new(event).caller(caller).key(key)).await
+        self.remove_credential(named, |event| by(event, caller).key(key.to_string())).await
     }
 
     pub(super) async fn remove_credential(
@@ -347,7 +362,7 @@ impl Connect {
         if matches!(self.store.load(&client).await, Ok(None)) {
             return Err(ConnectError::NotFound(Some(client)));
         }
-        self.audit.record(entry(Event::Remove).client(client.clone())).await?;
+        self.audit.record(entry(Event::Remove).client(&client)).await?;
         self.state.record_removal(&client, self.clock.now()).await?;
         self.store.remove(&client).await?;
         if let Err(error) = self.expiry.remove_label_values(&[client.as_str()]) {
@@ -361,7 +376,13 @@ impl Connect {
     ///
     /// # Errors
     /// As [`Connect::save`]; a row that does not open cannot be sealed anew.
-    pub async fn set_ids(&self, client: ClientId, ids: [Given; 4], login: Option<Login>) -> Result<Summary, ConnectError> {
+    pub async fn set_ids(
+        &self,
+        client: ClientId,
+        ids: [Given; 4],
+        login: Option<Login>,
+        entry: impl Fn(Event) -> Entry,
+    ) -> Result<Summary, ConnectError> {
         let now = self.clock.now();
         let _one_at_a_time = self.writing.lock().await;
         let _across_processes = WriteLock::acquire(&self.audit_path).await?;
@@ -369,13 +390,9 @@ impl Connect {
         let token = self.open(&old).map_err(|source| ConnectError::Unreadable { client: client.clone(), source })?;
         let binding = merged_binding(&ids, login, client.clone(), Some(&old.binding));
         let envelope = self.sealer.seal(&token, &binding);
-        let row = SealedCredential {
-            binding,
-            cell: envelope.as_str().to_owned(),
-            updated_at: Some(rfc3339(now)),
-            ..old
-        };
-        let line = |event| Entry::new(event).client(client.clone()).envelope(Some(&envelope));
+        let row =
+            SealedCredential { binding, cell: envelope.as_str().to_owned(), updated_at: Some(rfc3339(now)), ..old };
+        let line = |event| entry(event).client(&client).envelope(envelope.iv());
         self.audit.record(line(Event::Reseal)).await?;
         if let Err(error) = self.write(&row, &token).await {
             self.audit.record(line(Event::SaveFailed)).await?;
@@ -388,7 +405,7 @@ impl Connect {
     ///
     /// # Errors
     /// When the store is away.
-    pub async fn summaries(&self) -> Result<Vec<Result<Summary, StoreError>>, ConnectError> {
+    pub async fn summaries(&self) -> Result<Vec<Result<Summary, Malformed>>, ConnectError> {
         let now = self.clock.now();
         Ok(self.store.list().await?.into_iter().map(|row| row.map(|row| Summary::of(&row, now))).collect())
     }
@@ -476,6 +493,14 @@ impl Connect {
         let end = row.expiry().at().map_or(0, Timestamp::as_second);
         self.expiry.with_label_values(&[row.binding.client.as_str()]).set(end);
     }
+}
+
+/// An audit line about what `caller` did.
+fn by(event: Event, caller: &Caller) -> Entry {
+    Entry::new(event)
+        .peer(caller.peer.to_string())
+        .listener(caller.listener.as_str())
+        .request_id(caller.request_id.as_str())
 }
 
 /// Meta's proof that a caller knows the app secret: HMAC-SHA-256 over the token, in hex

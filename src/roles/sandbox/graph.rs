@@ -369,7 +369,7 @@ fn params_of(request: &Request) -> Params {
     Params(params)
 }
 
-fn decode_form(text: &str) -> Vec<(String, String)> {
+pub(super) fn decode_form(text: &str) -> Vec<(String, String)> {
     let decoded = |part: &str| percent_decode_str(&part.replace('+', " ")).decode_utf8_lossy().into_owned();
     let pairs = text.split('&').filter(|pair| !pair.is_empty());
     pairs

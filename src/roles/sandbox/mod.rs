@@ -1,7 +1,63 @@
-//! The `sandbox` role: a stand-in for Meta's Graph API with a sample business behind it.
+//! The `sandbox` role: a stand-in for Meta's Graph API v26.0, filled with a sample business.
+//!
+//! The stand-in is a plain library: [`graph::StandIn::answer`] turns a request into a response without any
+//! I/O, so that tests call it directly and the role only has to put it behind a listener. A request goes
+//! through `graph` (path, version, token) to one of `oauth`, `instagram` and `marketing`; `rules` holds
+//! what the real API refuses and the faults on request, `fields` its fields language and paging,
+//! `business` the sample numbers.
 
+mod business;
+mod fields;
+pub mod graph;
+mod instagram;
+mod marketing;
+mod oauth;
+mod rules;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use http_body_util::{BodyExt as _, Full};
+use hyper::header::{HOST, HeaderName};
+use hyper::{Method, Response as HttpResponse, StatusCode};
+use serde_json::json;
+use tokio_util::sync::CancellationToken;
+use tracing::info;
+
+use super::StartError;
 use crate::clock::Clock;
-use crate::exposure::{Listener, Rules};
+use crate::exposure::{Exposure, Listener, Refusal, Rules};
+use crate::server::{self, App, Bound, Call, Caller, Failure, KeyKind, Keys, Limits, Readiness, Reply, Route, Server};
+use crate::telemetry::Metrics;
+
+pub use business::{
+    AD_ACCOUNT, IG_ACCOUNT, OTHER_AD_ACCOUNT, OTHER_IG_ACCOUNT, OTHER_PAGE, OTHER_USER, PAGE, SMALL_IG_ACCOUNT, USER,
+};
+pub use graph::{Body, Host, Request, Response, StandIn};
+pub use oauth::{
+    APP_ID, APP_SECRET, APP_TOKEN, EXPIRED_TOKEN, INSTAGRAM_TOKEN, NO_BUSINESS_TOKEN, NO_INSIGHTS_TOKEN,
+    OTHER_INSTAGRAM_TOKEN, OTHER_TOKEN, PAGE_TOKEN, REVOKED_TOKEN, TOKEN,
+};
+pub use rules::{FAULTS, Fault};
+
+/// The fields that each object of Meta's specification serves here, set or not; tests compare them with that.
+#[must_use]
+pub fn served_fields() -> Vec<(&'static str, Vec<&'static str>)> {
+    let served = [
+        ("IGUser", instagram::USER_KIND.known),
+        ("IGUserForIGOnlyAPI", instagram::LOGIN_USER_KIND.known),
+        ("IGMedia", instagram::MEDIA_KIND.known),
+        ("IGMediaForIGOnlyAPI", instagram::LOGIN_MEDIA_KIND.known),
+        ("IGComment", instagram::COMMENT_KIND.known),
+        ("AdAccount", marketing::ACCOUNT_KIND.known),
+        ("Campaign", marketing::CAMPAIGN_KIND.known),
+        ("AdSet", marketing::AD_SET_KIND.known),
+        ("Ad", marketing::AD_KIND.known),
+        ("AdsInsights", marketing::INSIGHTS_FIELDS),
+    ];
+    served.into_iter().map(|(object, names)| (object, names.split(' ').collect())).collect()
+}
 
 /// Settings of the role, checked.
 #[derive(Debug)]
@@ -14,4 +70,118 @@ pub struct Settings {
     pub seed: u64,
     /// Wall time.
     pub clock: Clock,
+}
+
+/// The path below which the stand-in answers as `graph.instagram.com`.
+pub const INSTAGRAM_PATH: &str = "/graph.instagram.com";
+/// How long running requests may take at stop.
+const DRAIN: Duration = Duration::from_secs(1);
+
+/// The stand-in behind its listener.
+struct Sandbox {
+    stand_in: Arc<StandIn>,
+    rules: Rules,
+    metrics: Metrics,
+}
+
+/// The role, bound, not yet serving.
+pub struct Running {
+    sandbox: Arc<Sandbox>,
+    bound: Vec<Bound>,
+}
+
+/// Binds the listeners; nothing is read or written.
+///
+/// # Errors
+/// A listener that cannot be bound.
+pub async fn start(settings: Settings) -> Result<Running, StartError> {
+    let bound = server::bind(&settings.listeners, &settings.rules.networks).await?;
+    let stand_in = Arc::new(StandIn::new(settings.seed, settings.clock));
+    let sandbox = Arc::new(Sandbox { stand_in, rules: settings.rules, metrics: Metrics::new("sandbox") });
+    Ok(Running { sandbox, bound })
+}
+
+impl Running {
+    /// The bound TCP addresses.
+    #[must_use]
+    pub fn addresses(&self) -> Vec<SocketAddr> {
+        self.bound.iter().filter_map(Bound::address).collect()
+    }
+
+    /// The stand-in itself: what it was asked, for tests.
+    #[must_use]
+    pub fn stand_in(&self) -> Arc<StandIn> {
+        self.sandbox.stand_in.clone()
+    }
+
+    /// Serves until `stop`.
+    pub async fn serve(self, stop: CancellationToken) {
+        for bound in &self.bound {
+            info!("the sandbox listens on {}: a stand-in with invented data, not Meta's Graph API", bound.shown());
+        }
+        Server::new(self.bound, self.sandbox, Limits::MCP).serve(stop, DRAIN).await;
+    }
+}
+
+impl App for Sandbox {
+    /// The stand-in answers every path but our own two.
+    const ROUTES: &'static [Route<Self>] = &[
+        Route::new(Method::GET, "/healthz", Exposure::Internal, |_, _| {
+            Box::pin(async { Ok(Reply::json(&json!({ "ok": true }))) })
+        }),
+        Route::new(Method::GET, "/readyz", Exposure::Internal, |_, _| {
+            let ready = Readiness { ready: true, ..Readiness::default() };
+            Box::pin(async move { Ok(ready.reply()) })
+        }),
+        Route::new(Method::GET, "*", Exposure::Internal, |sandbox, call| Box::pin(answer(sandbox, call))).anything(),
+    ];
+
+    fn rules(&self) -> &Rules {
+        &self.rules
+    }
+
+    fn keys(&self, _: KeyKind) -> Option<&Keys> {
+        None
+    }
+
+    fn refused(&self, _: Refusal, _: &Caller) {}
+
+    fn metrics(&self) -> &Metrics {
+        &self.metrics
+    }
+}
+
+async fn answer(sandbox: Arc<Sandbox>, call: Call) -> Result<Reply, Failure> {
+    let path = call.parts.uri.path();
+    let own = call.parts.headers.get(HOST).and_then(|host| host.to_str().ok()).unwrap_or("localhost");
+    let (host, path, base) = match path.strip_prefix(INSTAGRAM_PATH) {
+        Some(rest) => (Host::Instagram, rest, format!("http://{own}{INSTAGRAM_PATH}")),
+        None => (Host::Facebook, path, format!("http://{own}")),
+    };
+    let request = Request {
+        method: call.parts.method.clone(),
+        host,
+        base,
+        path: path.to_owned(),
+        query: graph::decode_form(call.parts.uri.query().unwrap_or_default()),
+        headers: call.parts.headers.clone(),
+        body: call.body.to_vec(),
+    };
+    let answer = sandbox.stand_in.answer(&request);
+    if let Some(delay) = answer.delay {
+        tokio::time::sleep(delay).await;
+    }
+    let body = match answer.body {
+        Body::Json(value) => value.to_string(),
+        Body::Raw(text) => text,
+    };
+    let mut response = HttpResponse::new(Full::new(body.into()).boxed());
+    *response.status_mut() = StatusCode::from_u16(answer.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    let mut reply = Reply::response(response);
+    for (name, value) in answer.headers {
+        if let Ok(name) = name.parse::<HeaderName>() {
+            reply = reply.header(name, &value);
+        }
+    }
+    Ok(reply)
 }

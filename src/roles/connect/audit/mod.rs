@@ -1,0 +1,359 @@
+//! The audit trail: who got a token when, durable before the answer, each line chained to the one before.
+//!
+//! [`AuditLog`] hands entries to one writer thread, which takes all that wait, writes them as one batch and syncs
+//! once. What cannot be written is not granted. `line` is the form, `file` the file, `verify` the reading.
+
+mod file;
+mod line;
+mod refusals;
+mod verify;
+
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError, SyncSender, TrySendError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use tokio::sync::oneshot;
+
+use crate::clock::Clock;
+use file::{Disk, RealDisk, Trail};
+pub use line::{Entry, Event, LINE_MAX_BYTES, Line};
+use refusals::Refusals;
+pub use verify::{Broken, ReadError, Reason, Unsettled, Verified, VerifyError, read, unsettled, verify};
+
+/// Entries that may wait for the writer; beyond that a record is refused.
+const QUEUE_MAX: usize = 1024;
+/// Lines of one batch, less what the file may need before them and `stop` behind.
+const BATCH_MAX: usize = 256 - 4;
+/// How long a record waits for the disk.
+const WAIT_MAX: Duration = Duration::from_secs(2);
+/// How soon a file that failed is tried again without anybody asking.
+const RETRY_AFTER: Duration = Duration::from_secs(1);
+/// How soon a close that found the queue full asks again.
+const CLOSE_AGAIN: Duration = Duration::from_millis(10);
+/// Below this much free space, in bytes, [`Status::low_space`] is set.
+const LOW_SPACE_BYTES: u64 = 64 << 20;
+/// The head is logged after so many lines, or so much time with any.
+const HEAD_LINES: u64 = 1000;
+const HEAD_EVERY: Duration = Duration::from_secs(15 * 60);
+
+/// Why a line is not in the trail, or the trail cannot be opened.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum AuditError {
+    /// A symbolic link, folder or device.
+    #[error("audit file `{}` is not a regular file; links are not followed", path.display())]
+    NotRegular {
+        /// The path.
+        path: PathBuf,
+    },
+    /// A file with something else in it.
+    #[error("`{}` is not an audit file; name another path", path.display())]
+    Foreign {
+        /// The path.
+        path: PathBuf,
+    },
+    /// The system refused. Once it no longer does, the trail goes on by itself.
+    #[error("audit file `{}` cannot be written", path.display())]
+    Io {
+        /// The path.
+        path: PathBuf,
+        /// Why.
+        source: Arc<std::io::Error>,
+    },
+    /// Too many entries wait.
+    #[error("too many audit lines are waiting to be written")]
+    Busy,
+    /// The disk did not answer within two seconds.
+    #[error("the audit line was not written in time")]
+    TimedOut,
+    /// After [`AuditLog::close`].
+    #[error("the audit trail is closed")]
+    Closed,
+}
+
+/// How the trail is, for `/readyz` and the metrics.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Status {
+    /// Whether the last batch got to the disk, in time.
+    pub writable: bool,
+    /// Whether less than 64 MiB are free where the file is.
+    pub low_space: bool,
+    /// Number of the last line.
+    pub seq: u64,
+    /// Its hash, in hex.
+    pub head: String,
+}
+
+enum Message {
+    /// An entry, and who waits for it.
+    Line(Box<Entry>, Option<oneshot::Sender<Result<(), AuditError>>>),
+    /// Look at the path now, and log the head.
+    Reopen,
+    /// Write `stop` and end.
+    Close(oneshot::Sender<Result<(), AuditError>>),
+}
+
+/// The trail, for many tasks at once.
+pub struct AuditLog {
+    queue: SyncSender<Message>,
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    status: Mutex<Status>,
+    refusals: Mutex<Refusals>,
+}
+
+impl std::fmt::Debug for AuditLog {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("AuditLog").field("status", &self.status()).finish_non_exhaustive()
+    }
+}
+
+impl AuditLog {
+    /// Opens or makes the file, its folder too, repairs a torn end and writes the `open` line. Blocks.
+    ///
+    /// # Errors
+    /// Why the file is no audit file or cannot be written.
+    pub fn open(path: &Path, clock: Clock) -> Result<Self, AuditError> {
+        Self::open_on(Box::new(RealDisk), path, clock)
+    }
+
+    fn open_on(disk: Box<dyn Disk>, path: &Path, clock: Clock) -> Result<Self, AuditError> {
+        let trail = Trail::open(path, disk, clock.now())?;
+        let status = Status { writable: true, low_space: false, seq: 0, head: String::new() };
+        let shared = Arc::new(Shared { status: Mutex::new(status), refusals: Mutex::default() });
+        let (queue, messages) = mpsc::sync_channel(QUEUE_MAX);
+        let mut writer =
+            Writer { trail, clock, shared: Arc::clone(&shared), head_logged: (0, Instant::now()), complained: false };
+        writer.publish();
+        writer.log_head();
+        thread::Builder::new()
+            .name("audit".to_owned())
+            .spawn(move || {
+                let _guard = StopOnPanic;
+                writer.run(&messages);
+            })
+            .map_err(|error| AuditError::Io { path: path.to_owned(), source: Arc::new(error) })?;
+        Ok(Self { queue, shared })
+    }
+
+    /// Writes `entry`; once this is `Ok` its line is on the disk. Dropped before that, the line may be left out.
+    ///
+    /// # Errors
+    /// The line is not known to be in the trail: what it would have allowed must not happen. Waits two seconds at most.
+    pub async fn record(&self, entry: Entry) -> Result<(), AuditError> {
+        self.ask(|reply| Message::Line(Box::new(entry), Some(reply))).await
+    }
+
+    /// Writes `entry`, a refusal with its reason, when there is room: at most 60 a minute of one reason, the rest
+    /// as a count. Never waits.
+    pub fn refuse(&self, entry: Entry) {
+        let reason = entry.reason.unwrap_or("unknown");
+        if lock(&self.shared.refusals).admit(reason, Instant::now())
+            && self.queue.try_send(Message::Line(Box::new(entry), None)).is_err()
+        {
+            lock(&self.shared.refusals).give_back(reason, 1, Instant::now());
+        }
+    }
+
+    /// Looks at the path now and not at the next line, and logs the head: what SIGHUP asks for.
+    pub fn reopen(&self) {
+        let _looks_at_the_next_line = self.queue.try_send(Message::Reopen);
+    }
+
+    /// Writes what waits and the `stop` line, and ends the writer. Later records are refused.
+    ///
+    /// # Errors
+    /// The `stop` line is not in the trail.
+    pub async fn close(&self) -> Result<(), AuditError> {
+        let began = Instant::now();
+        loop {
+            match self.ask(Message::Close).await {
+                // The last of many are being written; nobody else will ask.
+                Err(AuditError::Busy) if began.elapsed() < WAIT_MAX => tokio::time::sleep(CLOSE_AGAIN).await,
+                closed => return closed,
+            }
+        }
+    }
+
+    /// How the trail is now.
+    #[must_use]
+    pub fn status(&self) -> Status {
+        lock(&self.shared.status).clone()
+    }
+
+    async fn ask(
+        &self,
+        message: impl FnOnce(oneshot::Sender<Result<(), AuditError>>) -> Message,
+    ) -> Result<(), AuditError> {
+        let (reply, answer) = oneshot::channel();
+        self.queue.try_send(message(reply)).map_err(|error| match error {
+            TrySendError::Full(_) => AuditError::Busy,
+            TrySendError::Disconnected(_) => AuditError::Closed,
+        })?;
+        match tokio::time::timeout(WAIT_MAX, answer).await {
+            Ok(answer) => answer.map_err(|_| AuditError::Closed)?,
+            Err(_) => {
+                lock(&self.shared.status).writable = false;
+                Err(AuditError::TimedOut)
+            }
+        }
+    }
+}
+
+/// Without its writer a process must not go on: it would look alive and grant nothing.
+struct StopOnPanic;
+
+impl Drop for StopOnPanic {
+    fn drop(&mut self) {
+        if thread::panicking() {
+            tracing::error!("the audit writer failed inside this program; stopping");
+            std::process::exit(1);
+        }
+    }
+}
+
+struct Writer {
+    trail: Trail,
+    clock: Clock,
+    shared: Arc<Shared>,
+    /// Which line was the head when it was last logged, and when.
+    head_logged: (u64, Instant),
+    /// Whether the present failure is in the log.
+    complained: bool,
+}
+
+impl Writer {
+    /// One batch after another until told to close, or nobody is left to tell.
+    fn run(&mut self, messages: &Receiver<Message>) {
+        loop {
+            let first = match messages.recv_timeout(self.patience()) {
+                Ok(message) => Some(message),
+                Err(RecvTimeoutError::Timeout) => None,
+                Err(RecvTimeoutError::Disconnected) => return,
+            };
+            let mut entries = lock(&self.shared.refusals).due(Some(Instant::now()));
+            let (mut waiting, mut reopen, mut close) = (Vec::new(), false, None);
+            let mut next = first;
+            while let Some(message) = next.take() {
+                match message {
+                    // Whoever gave up acts on nothing, and its line would say that it did.
+                    Message::Line(_, Some(reply)) if reply.is_closed() => {}
+                    Message::Line(entry, reply) => {
+                        entries.push(*entry);
+                        waiting.extend(reply);
+                    }
+                    Message::Reopen => reopen = true,
+                    Message::Close(reply) => {
+                        entries.extend(lock(&self.shared.refusals).due(None));
+                        entries.push(Entry::new(Event::Stop));
+                        close = Some(reply);
+                        break;
+                    }
+                }
+                next = if entries.len() < BATCH_MAX { messages.try_recv().ok() } else { None };
+            }
+            let done = self.write(&entries);
+            for reply in waiting {
+                let _gave_up = reply.send(done.clone());
+            }
+            if reopen || close.is_some() || self.head_is_due() {
+                self.log_head();
+            }
+            if let Some(reply) = close {
+                let _gave_up = reply.send(done);
+                return;
+            }
+        }
+    }
+
+    fn write(&mut self, entries: &[Entry]) -> Result<(), AuditError> {
+        let done = self.trail.append(entries, self.clock.now());
+        match &done {
+            Ok(()) if self.complained => tracing::info!("the audit file can be written again"),
+            Err(error) if !self.complained => {
+                let cause = std::error::Error::source(error).map(ToString::to_string);
+                tracing::error!(cause, "{error}; no token is granted until it can");
+            }
+            _ => {}
+        }
+        self.complained = done.is_err();
+        if done.is_err() {
+            let (mut refusals, now) = (lock(&self.shared.refusals), Instant::now());
+            for entry in entries.iter().filter(|entry| matches!(entry.event, Event::Refuse | Event::Suppressed)) {
+                refusals.give_back(entry.reason.unwrap_or("unknown"), entry.count.unwrap_or(1), now);
+            }
+        }
+        self.publish();
+        done
+    }
+
+    fn publish(&self) {
+        let low_space = self.trail.free_bytes().is_some_and(|free| free < LOW_SPACE_BYTES);
+        let mut status = lock(&self.shared.status);
+        if low_space && !status.low_space {
+            tracing::warn!("less than 64 MiB are free for the audit file; without space no token is granted");
+        }
+        *status = Status {
+            writable: !self.complained,
+            low_space,
+            seq: self.trail.seq(),
+            head: self.trail.head().to_string(),
+        };
+    }
+
+    /// How long to wait for a message before there is something to do without one.
+    fn patience(&self) -> Duration {
+        let now = Instant::now();
+        let refusals = lock(&self.shared.refusals).next_due();
+        let head = (self.trail.seq() > self.head_logged.0).then(|| self.head_logged.1 + HEAD_EVERY);
+        let retry = (self.complained || self.trail.is_broken()).then(|| now + RETRY_AFTER);
+        let next = [refusals, head, retry].into_iter().flatten().min();
+        // While nothing is due, a refusal may be counted that did not wake this thread.
+        next.map_or(HEAD_EVERY, |next| next.saturating_duration_since(now)).min(Duration::from_secs(60))
+    }
+
+    fn head_is_due(&self) -> bool {
+        let (seq, at) = self.head_logged;
+        self.trail.seq() >= seq + HEAD_LINES || self.trail.seq() > seq && at.elapsed() >= HEAD_EVERY
+    }
+
+    fn log_head(&mut self) {
+        self.head_logged = (self.trail.seq(), Instant::now());
+        tracing::info!(seq = self.trail.seq(), hash = %self.trail.head(), "audit head");
+    }
+}
+
+/// The right to check and write one credential, among all processes that use this trail. Released on drop.
+#[derive(Debug)]
+pub struct WriteLock {
+    _locked: File,
+}
+
+impl WriteLock {
+    /// Waits for the lock beside the audit file at `audit_path`.
+    ///
+    /// # Errors
+    /// Why the lock file cannot be made or locked.
+    pub async fn acquire(audit_path: &Path) -> Result<Self, AuditError> {
+        let path = audit_path.to_owned();
+        let closed = |_| AuditError::Closed;
+        let locked = tokio::task::spawn_blocking(move || {
+            let file = file::lock_file(&path, ".write.lock")?;
+            file.lock().map_err(|error| AuditError::Io { path, source: Arc::new(error) })?;
+            Ok(Self { _locked: file })
+        });
+        locked.await.map_err(closed)?
+    }
+}
+
+/// A poisoned lock holds counters only; they are as good as before.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests;

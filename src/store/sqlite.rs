@@ -1,0 +1,204 @@
+//! The embedded store: one table in one SQLite file.
+
+use std::fmt::Write as _;
+use std::path::PathBuf;
+
+use futures_util::future::BoxFuture;
+use rusqlite::types::ValueRef;
+use rusqlite::{Connection, OptionalExtension, Row, params_from_iter};
+
+use super::row::{self, CLIENT, NotText, columns};
+use super::{CredentialStore, Malformed, StoreError};
+use crate::credential::{ClientId, SealedCredential};
+use crate::sqlite::{Database, Mode, Schema, SqliteError};
+
+const SCHEMA: Schema = Schema {
+    application_id: 0x6169_7673, // "aivs"
+    what: "credential store",
+    // Version 1 is the table of `complete`: its name is configured, so it cannot stand here.
+    migrations: &["SELECT 1"],
+};
+
+/// A store in a SQLite file.
+pub(super) struct Sqlite {
+    database: Database,
+    /// The table's name, quoted.
+    table: String,
+}
+
+impl Sqlite {
+    /// `table` has passed [`super::check_table`].
+    pub(super) async fn open(path: PathBuf, table: &str, mode: Mode) -> Result<Self, StoreError> {
+        let opened = tokio::task::spawn_blocking(move || Database::open(&path, &SCHEMA, mode));
+        let database = opened.await.map_err(|error| StoreError::Unreachable(error.into()))??;
+        let store = Self { database, table: format!("\"{table}\"") };
+        let quoted = store.table.clone();
+        let missing = store.database.call(move |db| complete(db, &quoted, mode)).await?;
+        match missing {
+            None => Ok(store),
+            Some(column) => Err(StoreError::Column { table: table.to_owned(), column }),
+        }
+    }
+
+    async fn call<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&mut Connection) -> rusqlite::Result<T> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        self.database.call(work).await.map_err(unreachable)
+    }
+}
+
+fn unreachable(error: SqliteError) -> StoreError {
+    StoreError::Unreachable(Box::new(error))
+}
+
+/// Makes the table, or adds the columns that it lacks; where it may not, the first that is missing.
+fn complete(db: &Connection, table: &str, mode: Mode) -> rusqlite::Result<Option<&'static str>> {
+    if mode != Mode::Existing {
+        db.execute_batch(&format!("CREATE TABLE IF NOT EXISTS {table} ({CLIENT} TEXT NOT NULL PRIMARY KEY) STRICT"))?;
+    }
+    for column in columns() {
+        let there = db.query_row(
+            "SELECT count(*) > 0 FROM pragma_table_info(?1) WHERE name = ?2 COLLATE NOCASE",
+            [table.trim_matches('"'), column],
+            |row| row.get::<_, bool>(0),
+        )?;
+        if there {
+            continue;
+        }
+        if mode == Mode::Existing {
+            return Ok(Some(column));
+        }
+        db.execute_batch(&format!("ALTER TABLE {table} ADD COLUMN {column} TEXT"))?;
+    }
+    Ok(None)
+}
+
+impl CredentialStore for Sqlite {
+    fn load<'a>(&'a self, client: &'a ClientId) -> BoxFuture<'a, Result<Option<SealedCredential>, StoreError>> {
+        let sql = format!("SELECT {} FROM {} WHERE {CLIENT} = ?1", columns().join(", "), self.table);
+        let client = client.as_str().to_owned();
+        Box::pin(async move {
+            let row = self.call(move |db| db.query_row(&sql, [client], |row| Ok(read(row))).optional()).await?;
+            Ok(row.transpose()?)
+        })
+    }
+
+    fn list(&self) -> BoxFuture<'_, Result<Vec<Result<SealedCredential, Malformed>>, StoreError>> {
+        let sql = format!("SELECT {} FROM {} ORDER BY {CLIENT}", columns().join(", "), self.table);
+        Box::pin(self.call(move |db| db.prepare(&sql)?.query_map([], |row| Ok(read(row)))?.collect()))
+    }
+
+    fn save<'a>(&'a self, credential: &'a SealedCredential) -> BoxFuture<'a, Result<(), StoreError>> {
+        let mut sql = format!("INSERT INTO {} ({}) VALUES (?1", self.table, columns().join(", "));
+        for number in 2..=columns().len() {
+            let _infallible = write!(sql, ", ?{number}");
+        }
+        let _infallible = write!(sql, ") ON CONFLICT ({CLIENT}) DO UPDATE SET ");
+        let others = columns().into_iter().skip(1).map(|column| format!("{column} = excluded.{column}"));
+        sql.push_str(&others.collect::<Vec<_>>().join(", "));
+        let cells = row::cells(credential).map(|cell| cell.map(str::to_owned));
+        Box::pin(async move { self.call(move |db| db.execute(&sql, params_from_iter(cells))).await.map(drop) })
+    }
+
+    fn remove<'a>(&'a self, client: &'a ClientId) -> BoxFuture<'a, Result<bool, StoreError>> {
+        let sql = format!("DELETE FROM {} WHERE {CLIENT} = ?1", self.table);
+        let client = client.as_str().to_owned();
+        Box::pin(self.call(move |db| db.execute(&sql, [client]).map(|rows| rows > 0)))
+    }
+}
+
+fn read(row: &Row<'_>) -> Result<SealedCredential, Malformed> {
+    row::credential(|column| match row.get_ref(column) {
+        Ok(ValueRef::Null) => Ok(None),
+        Ok(ValueRef::Text(bytes)) => std::str::from_utf8(bytes).map(|text| Some(text.to_owned())).map_err(|_| NotText),
+        _ => Err(NotText),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::store::{Settings, Url, contract, open};
+
+    fn settings(path: &Path) -> Settings {
+        Settings { url: Url::Sqlite(path.to_owned()), table: "meta_credentials".to_owned() }
+    }
+
+    async fn made(path: &Path) -> Arc<dyn CredentialStore> {
+        open(&settings(path), Mode::Create).await.unwrap()
+    }
+
+    #[tokio::test]
+    async fn sqlite_keeps_the_contract_in_a_file_and_in_memory() {
+        let folder = tempfile::tempdir().unwrap();
+        contract::holds(&*made(&folder.path().join("store.db")).await).await;
+        contract::holds(&*open(&settings(Path::new("")), Mode::Memory).await.unwrap()).await;
+    }
+
+    #[tokio::test]
+    async fn a_row_edited_into_nonsense_leaves_the_others_readable() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("store.db");
+        let store = made(&path).await;
+        for client in ["a", "b", "c", "d", "e", "f"] {
+            store.save(&contract::sample(client)).await.unwrap();
+        }
+        let by_hand = Connection::open(&path).unwrap();
+        by_hand
+            .execute_batch(&format!(
+                "UPDATE meta_credentials SET login = 'myspace' WHERE client_id = 'b';
+                 UPDATE meta_credentials SET client_id = 'c' || char(10) || '{}' WHERE client_id = 'c';
+                 UPDATE meta_credentials SET scopes = CAST(x'ff' AS TEXT) WHERE client_id = 'd';
+                 UPDATE meta_credentials SET meta_user_id = '{}' WHERE client_id = 'e';
+                 UPDATE meta_credentials SET access_token = NULL, login = '', ad_account_id = '' WHERE client_id = 'f'",
+                "x".repeat(100),
+                "1".repeat(70_000),
+            ))
+            .unwrap();
+        let rows = store.list().await.unwrap();
+        let columns: Vec<_> = rows.iter().map(|row| row.as_ref().err().map(|error| error.column)).collect();
+        assert_eq!(columns, [None, Some("login"), Some("client_id"), Some("scopes"), Some("meta_user_id"), None]);
+        let shown = &rows[2].as_ref().unwrap_err().client;
+        assert!(shown.starts_with("c\\nxxx") && shown.len() == 64, "{shown}");
+        let emptied = rows[5].as_ref().unwrap();
+        assert_eq!((emptied.cell.as_str(), emptied.binding.login.as_str()), ("", "facebook"));
+        assert!(emptied.envelope().is_err());
+
+        let load = async |client: &str| store.load(&client.parse().unwrap()).await;
+        assert!(load("a").await.unwrap().is_some());
+        assert!(matches!(load("b").await, Err(StoreError::Malformed(Malformed { column: "login", .. }))));
+        store.save(&contract::sample("b")).await.unwrap();
+        assert!(load("b").await.unwrap().is_some(), "saving again repairs the row");
+    }
+
+    #[tokio::test]
+    async fn a_table_without_a_column_is_completed_only_when_making() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("store.db");
+        made(&path).await.save(&contract::sample("a")).await.unwrap();
+        Connection::open(&path).unwrap().execute_batch("ALTER TABLE meta_credentials DROP COLUMN scopes").unwrap();
+        let refused = open(&settings(&path), Mode::Existing).await.map(drop);
+        assert!(matches!(refused, Err(StoreError::Column { column: "scopes", .. })));
+        let rows = made(&path).await.list().await.unwrap();
+        assert_eq!(rows[0].as_ref().unwrap().scopes, None);
+
+        let other = Settings { table: "other".to_owned(), ..settings(&path) };
+        assert!(matches!(open(&other, Mode::Existing).await.map(drop), Err(StoreError::Column { .. })));
+        let quote = Settings { table: "a\"; --".to_owned(), ..settings(&path) };
+        assert!(matches!(open(&quote, Mode::Create).await.map(drop), Err(StoreError::TableName(_))));
+    }
+
+    #[tokio::test]
+    async fn a_store_and_another_file_of_ours_are_not_confused() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("connect.db");
+        let state = Schema { application_id: 1, what: "state", migrations: &["CREATE TABLE t (a) "] };
+        drop(Database::open(&path, &state, Mode::Create).unwrap());
+        let refused = open(&settings(&path), Mode::Create).await.map(drop);
+        assert!(matches!(refused, Err(StoreError::File(SqliteError::Foreign { .. }))));
+    }
+}
