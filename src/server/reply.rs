@@ -233,10 +233,13 @@ impl Failure {
         Self::new(StatusCode::FORBIDDEN, "not_internal", message)
     }
 
+    /// The words of [`Failure::not_found`]: tells a missing path from a missing thing.
+    pub const NO_SUCH_PATH: &'static str = "there is nothing at this path";
+
     /// 404: no such path on this listener.
     #[must_use]
     pub fn not_found() -> Self {
-        Self::new(StatusCode::NOT_FOUND, "not_found", "there is nothing at this path")
+        Self::new(StatusCode::NOT_FOUND, "not_found", Self::NO_SUCH_PATH)
     }
 
     /// 405 with `Allow`.

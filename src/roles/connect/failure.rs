@@ -48,6 +48,9 @@ pub enum ConnectError {
     /// The trail could not be written: nothing is granted or changed without its line.
     #[error("the audit trail cannot be written")]
     Audit(#[from] AuditError),
+    /// The trail could not be read.
+    #[error("the audit trail cannot be read")]
+    Trail(#[source] std::io::Error),
     /// The file of removals failed.
     #[error("the state file failed")]
     State(#[from] crate::sqlite::SqliteError),
@@ -83,7 +86,7 @@ impl From<ConnectError> for Failure {
                 "store_unavailable",
                 &format!("the store did not keep the column {column}; nothing was acknowledged"),
             ),
-            E::Audit(_) => unavailable(
+            E::Audit(_) | E::Trail(_) => unavailable(
                 "audit_unavailable",
                 "the audit trail cannot be written, so nothing is granted or changed; see the log of connect",
             ),

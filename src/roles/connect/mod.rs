@@ -78,6 +78,7 @@ pub async fn start(settings: Settings) -> Result<Running, StartError> {
     let connect = Arc::new(open(settings, Mode::Create).await?);
     let found = connect.inventory().await.map_err(StartError::failed)?;
     connect.check_keys(&found).map_err(StartError::configuration)?;
+    connect.settle().await.map_err(StartError::failed)?;
     info!(credentials = found.rows, unreadable = found.unreadable, "the store is open");
     Ok(Running { connect, bound, drain })
 }

@@ -1,15 +1,16 @@
 //! Connect itself: save, summary, grant, remove. Sealing, opening, order and audit happen here and nowhere else.
 
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
 use ring::hmac;
-use tokio::sync::Mutex;
+use tokio::sync::RwLock;
 use tracing::{error, info, warn};
 
 use super::Settings;
-use super::audit::{AuditLog, Entry, Event, WriteLock};
+use super::audit::{self, AuditLog, Entry, Event, WriteLock};
 use super::failure::ConnectError;
 use super::state::State;
 use crate::api::{FieldError, Given, Grant, NewCredential, Summary};
@@ -55,9 +56,12 @@ pub struct Connect {
     saves: prometheus::IntCounterVec,
     expiry: prometheus::IntGaugeVec,
     trail: prometheus::IntGaugeVec,
-    /// Saves and removals run one after another.
-    writing: Mutex<()>,
+    /// Saves and removals of a client run one after another, and no grant of it between their line and their row.
+    /// Clients share locks by hash, so that names which nobody stored cost no memory.
+    locks: [RwLock<()>; LOCKS],
 }
+
+const LOCKS: usize = 64;
 
 /// What a look at all rows found.
 #[derive(Debug, Default)]
@@ -125,7 +129,7 @@ impl Connect {
             ),
             trail: metrics.gauges("aiviary_audit_seq", "Sequence number of the newest audit line.", &[]),
             metrics,
-            writing: Mutex::new(()),
+            locks: std::array::from_fn(|_| RwLock::default()),
         }
     }
 
@@ -163,6 +167,12 @@ impl Connect {
         self.audit.refuse(entry);
     }
 
+    fn lock_of(&self, client: &ClientId) -> &RwLock<()> {
+        let mut hasher = DefaultHasher::new();
+        client.hash(&mut hasher);
+        &self.locks[hasher.finish() as usize % LOCKS]
+    }
+
     /// The client that is meant: the named one, the configured one, or the only one stored.
     async fn resolve(&self, named: Option<ClientId>) -> Result<ClientId, ConnectError> {
         if let Some(client) = named.or_else(|| self.client.clone()) {
@@ -182,8 +192,7 @@ impl Connect {
         }
     }
 
-    async fn load(&self, named: Option<ClientId>) -> Result<SealedCredential, ConnectError> {
-        let client = self.resolve(named).await?;
+    async fn load(&self, client: ClientId) -> Result<SealedCredential, ConnectError> {
         let row = self.store.load(&client).await?.ok_or(ConnectError::NotFound(Some(client)))?;
         if row.expiry() == Expiry::Unreadable {
             error!(client.id = %row.binding.client, "token_expires_at of this client is no date; it counts as unknown");
@@ -200,7 +209,8 @@ impl Connect {
     /// # Errors
     /// Nothing stored, several stored and none named, or the store is away.
     pub async fn summary(&self, named: Option<ClientId>) -> Result<Summary, ConnectError> {
-        Ok(Summary::of(&self.load(named).await?, self.clock.now()))
+        let client = self.resolve(named).await?;
+        Ok(Summary::of(&self.load(client).await?, self.clock.now()))
     }
 
     /// The token. Its line is in the trail, on disk, before this returns.
@@ -208,14 +218,16 @@ impl Connect {
     /// # Errors
     /// As [`Connect::summary`]; a row that does not open; a trail that cannot be written.
     pub async fn grant_token(&self, named: Option<ClientId>, caller: &Caller) -> Result<Grant, ConnectError> {
-        let row = self.load(named).await.inspect_err(|error| match error {
+        let refused = |error: &ConnectError| match error {
             ConnectError::NotFound(client) => self.note_refusal("unknown_client", client.clone(), caller),
             ConnectError::Store(StoreError::Malformed(row)) => {
                 self.note_refusal("unreadable", row.client.parse().ok(), caller);
             }
             _ => {}
-        })?;
-        let client = row.binding.client.clone();
+        };
+        let client = self.resolve(named).await.inspect_err(refused)?;
+        let _unchanged = self.lock_of(&client).read().await;
+        let row = self.load(client.clone()).await.inspect_err(refused)?;
         let access_token = self.open(&row).map_err(|source| {
             self.note_refusal("unreadable", Some(client.clone()), caller);
             ConnectError::Unreadable { client: client.clone(), source }
@@ -263,7 +275,7 @@ impl Connect {
         }
         let client = new.client.clone().or_else(|| self.client.clone()).unwrap_or_else(ClientId::fallback);
 
-        let _one_at_a_time = self.writing.lock().await;
+        let _one_at_a_time = self.lock_of(&client).write().await;
         let _across_processes = WriteLock::acquire(&self.audit_path).await?;
         let stored = match self.store.load(&client).await {
             // A row that cannot be read is replaced: posting again always repairs.
@@ -357,14 +369,20 @@ impl Connect {
         entry: impl Fn(Event) -> Entry,
     ) -> Result<ClientId, ConnectError> {
         let client = self.resolve(named).await?;
-        let _one_at_a_time = self.writing.lock().await;
+        let _one_at_a_time = self.lock_of(&client).write().await;
         let _across_processes = WriteLock::acquire(&self.audit_path).await?;
         if matches!(self.store.load(&client).await, Ok(None)) {
             return Err(ConnectError::NotFound(Some(client)));
         }
         self.audit.record(entry(Event::Remove).client(&client)).await?;
-        self.state.record_removal(&client, self.clock.now()).await?;
-        self.store.remove(&client).await?;
+        let removed = async {
+            self.state.record_removal(&client, self.clock.now()).await?;
+            Ok::<_, ConnectError>(self.store.remove(&client).await?)
+        };
+        if let Err(error) = removed.await {
+            self.audit.record(entry(Event::SaveFailed).client(&client)).await?;
+            return Err(error);
+        }
         if let Err(error) = self.expiry.remove_label_values(&[client.as_str()]) {
             tracing::debug!(%error, "there was no expiry to forget");
         }
@@ -384,7 +402,7 @@ impl Connect {
         entry: impl Fn(Event) -> Entry,
     ) -> Result<Summary, ConnectError> {
         let now = self.clock.now();
-        let _one_at_a_time = self.writing.lock().await;
+        let _one_at_a_time = self.lock_of(&client).write().await;
         let _across_processes = WriteLock::acquire(&self.audit_path).await?;
         let old = self.store.load(&client).await?.ok_or_else(|| ConnectError::NotFound(Some(client.clone())))?;
         let token = self.open(&old).map_err(|source| ConnectError::Unreadable { client: client.clone(), source })?;
@@ -454,6 +472,28 @@ impl Connect {
             }
         }
         Ok(found)
+    }
+
+    /// Compares the last changes of the trail with the rows: whether one that a crash cut off had reached the store.
+    ///
+    /// # Errors
+    /// When store or trail cannot be read or written.
+    pub(super) async fn settle(&self) -> Result<(), ConnectError> {
+        let path = self.audit_path.clone();
+        let unsettled = tokio::task::spawn_blocking(move || audit::unsettled(&path)).await;
+        for change in unsettled.map_err(std::io::Error::other).flatten().map_err(ConnectError::Trail)? {
+            let Ok(client) = change.client.parse::<ClientId>() else { continue };
+            let iv = match self.store.load(&client).await {
+                Ok(row) => row.and_then(|row| Some(row.envelope().ok()?.iv().to_owned())),
+                Err(StoreError::Malformed(_)) => None,
+                Err(error) => return Err(error.into()),
+            };
+            let event = if iv == change.envelope { Event::SaveConfirmed } else { Event::SaveFailed };
+            let mut entry = Entry::new(event).client(&client);
+            entry.envelope = change.envelope;
+            self.audit.record(entry).await?;
+        }
+        Ok(())
     }
 
     /// The check before the first grant: some stored credential must carry a configured key, if there is any.

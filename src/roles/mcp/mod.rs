@@ -1,14 +1,33 @@
 //! The `mcp` role: answers plain and MCP calls with a platform's tools.
 
+mod failure;
+mod grants;
+mod plain;
+mod protocol;
+mod routes;
+mod service;
+
+use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
+use tokio_util::sync::CancellationToken;
+use tracing::info;
+
+use super::StartError;
 use crate::clock::Clock;
 use crate::credential::ClientId;
 use crate::exposure::{Listener, Rules};
+use crate::graph::{self, Graph};
 use crate::platforms::Platform;
 use crate::secret::Secret;
-use crate::tool::Writes;
+use crate::server::{self, Bound, Keys, Limits, Server};
+use crate::tool::{Tool, Writes};
+
+pub use failure::CallError;
+pub use routes::ROUTES;
+pub use service::{Mcp, Offer, Served};
 
 /// Where `serve connect` is asked for grants.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -20,10 +39,11 @@ pub enum ConnectAt {
 }
 
 /// Settings of the role, checked.
-#[derive(Debug)]
 pub struct Settings {
     /// Whose tools are served.
     pub platform: Platform,
+    /// The tools to choose from: the platform's, or a test's own.
+    pub catalogue: &'static [Tool],
     /// Which changing tools are offered.
     pub writes: Writes,
     /// Names and patterns of the tools to offer, in order; a `-` before one takes away. Default: `*`.
@@ -42,8 +62,54 @@ pub struct Settings {
     pub keys: Option<Secret>,
     /// The journal of writes.
     pub state: PathBuf,
+    /// The Graph API.
+    pub graph: graph::Settings,
     /// How long running calls may take at stop. Default: 50 s.
     pub drain: Duration,
     /// Wall time.
     pub clock: Clock,
+}
+
+/// The role, bound, not yet serving.
+pub struct Running {
+    mcp: Arc<Mcp>,
+    bound: Vec<Bound>,
+    drain: Duration,
+}
+
+/// Binds every listener and makes the clients; asks nobody anything.
+///
+/// # Errors
+/// What stands in the way.
+pub async fn start(settings: Settings) -> Result<Running, StartError> {
+    let bound = server::bind(&settings.listeners, &settings.rules.networks).await?;
+    let drain = settings.drain;
+    Ok(Running { mcp: Arc::new(open(settings)?), bound, drain })
+}
+
+/// The role without its listeners: for `aiviary call`.
+///
+/// # Errors
+/// A setting that does not fit.
+pub fn open(settings: Settings) -> Result<Mcp, StartError> {
+    let graph = Graph::new(&settings.graph, settings.clock.clone()).map_err(StartError::configuration)?;
+    let keys = settings.keys.as_ref().map(Keys::parse).transpose();
+    let keys = keys.map_err(|error| StartError::configuration(format!("MCP_API_KEY: {error}")))?;
+    Mcp::new(settings, graph, keys)
+}
+
+impl Running {
+    /// The bound TCP addresses.
+    #[must_use]
+    pub fn addresses(&self) -> Vec<SocketAddr> {
+        self.bound.iter().filter_map(Bound::address).collect()
+    }
+
+    /// Serves until `stop`, then lets running calls finish.
+    pub async fn serve(self, stop: CancellationToken) {
+        for bound in &self.bound {
+            info!(platform = self.mcp.platform().name(), "mcp listens on {}", bound.shown());
+        }
+        Server::new(self.bound, self.mcp, Limits::MCP).serve(stop, self.drain).await;
+    }
 }

@@ -1,0 +1,161 @@
+//! Asks `serve connect` for a grant: no proxy, no redirects; the token lives for one call.
+
+use std::time::Duration;
+
+use hyper::StatusCode;
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
+use reqwest::header::{AUTHORIZATION, HeaderValue};
+use reqwest::redirect::Policy;
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+
+use super::ConnectAt;
+use crate::api::Grant;
+use crate::credential::ClientId;
+use crate::graph;
+use crate::secret::Secret;
+use crate::server::{Failure, Readiness};
+
+/// How long connect may take: it answers from memory and its disk.
+const TIME_MAX: Duration = Duration::from_secs(5);
+/// An answer of connect, in bytes.
+const ANSWER_MAX: usize = 64 << 10;
+
+/// Why there is no grant.
+#[derive(Debug, thiserror::Error)]
+pub enum GrantError {
+    /// Nothing is stored for the client.
+    #[error("{0}")]
+    NotConnected(String),
+    /// Several clients are stored and none is named.
+    #[error("{0}")]
+    ClientRequired(String),
+    /// The stored row does not open.
+    #[error("{0}")]
+    Unreadable(String),
+    /// It does not answer, or cannot now; its words, where it had some.
+    #[error("the credential service is not available: {0}")]
+    Unavailable(String),
+    /// It refuses this caller.
+    #[error("the credential service refuses this server: {0}")]
+    Refused(String),
+}
+
+/// The client of connect, for the life of the process.
+pub struct Grants {
+    http: reqwest::Client,
+    base: String,
+    key: Option<HeaderValue>,
+}
+
+/// Why the client cannot be made.
+#[derive(Debug, thiserror::Error)]
+pub enum GrantsError {
+    /// The key cannot be a header.
+    #[error("CONNECT_SERVICE_KEY holds characters that no header can carry")]
+    Key,
+    /// The HTTP client cannot be made.
+    #[error("the client of the credential service cannot be made")]
+    Client(#[from] reqwest::Error),
+}
+
+impl Grants {
+    /// Makes the client; nothing is connected yet.
+    ///
+    /// # Errors
+    /// A key that cannot be sent, or a system without what TLS needs.
+    pub fn new(at: &ConnectAt, key: Option<&Secret>) -> Result<Self, GrantsError> {
+        graph::install_crypto_provider();
+        let http = reqwest::Client::builder()
+            .redirect(Policy::none())
+            .no_proxy()
+            .referer(false)
+            .timeout(TIME_MAX)
+            .tcp_nodelay(true);
+        let (http, base) = match at {
+            // Without TLS no certificates are needed, and minimal images have none.
+            ConnectAt::Unix(path) => {
+                (http.unix_socket(path.as_path()).tls_certs_only([]), "http://localhost".to_owned())
+            }
+            ConnectAt::Url(url) if url.starts_with("http://") => (http.tls_certs_only([]), url.clone()),
+            ConnectAt::Url(url) => (http, url.clone()),
+        };
+        let key = key.map(|key| {
+            // Of several keys the first is the newest.
+            let newest = key.expose().split(',').next().unwrap_or_default().trim();
+            let mut value = HeaderValue::from_str(&format!("Bearer {newest}")).map_err(|_| GrantsError::Key)?;
+            value.set_sensitive(true);
+            Ok::<_, GrantsError>(value)
+        });
+        Ok(Self { http: http.build()?, base: base.trim_end_matches('/').to_owned(), key: key.transpose()? })
+    }
+
+    /// The token and accounts of `client`, or of the only one stored.
+    ///
+    /// # Errors
+    /// Why there is none.
+    pub async fn grant(&self, client: Option<&ClientId>) -> Result<Grant, GrantError> {
+        let query =
+            client.map(|client| format!("?client_id={}", utf8_percent_encode(client.as_str(), NON_ALPHANUMERIC)));
+        let (status, body) = self.get(&format!("/api/credentials/token{}", query.unwrap_or_default())).await?;
+        if status == StatusCode::OK {
+            return serde_json::from_slice(&body)
+                .map_err(|_| GrantError::Unavailable("its answer is no grant".to_owned()));
+        }
+        Err(refusal(status, &body))
+    }
+
+    /// What connect's `/readyz` says.
+    ///
+    /// # Errors
+    /// It does not answer.
+    pub async fn readiness(&self) -> Result<Readiness, GrantError> {
+        let (_, body) = self.get("/readyz").await?;
+        parse(&body).ok_or_else(|| GrantError::Unavailable("its answer is not connect's".to_owned()))
+    }
+
+    async fn get(&self, target: &str) -> Result<(StatusCode, Vec<u8>), GrantError> {
+        // reqwest's errors print the URL, which is ours and says nothing: the address is worth naming.
+        let failed = |error: reqwest::Error| {
+            let what = if error.is_timeout() { "it did not answer in time" } else { "it cannot be reached" };
+            GrantError::Unavailable(format!("{what} at {}", self.base))
+        };
+        let mut request = self.http.get(format!("{}{target}", self.base));
+        if let Some(key) = &self.key {
+            request = request.header(AUTHORIZATION, key.clone());
+        }
+        let mut response = request.send().await.map_err(failed)?;
+        let mut body = Vec::new();
+        while let Some(chunk) = response.chunk().await.map_err(failed)? {
+            if body.len() + chunk.len() > ANSWER_MAX {
+                return Err(GrantError::Unavailable("its answer is too large to be connect's".to_owned()));
+            }
+            body.extend_from_slice(&chunk);
+        }
+        Ok((response.status(), body))
+    }
+}
+
+fn parse<T: DeserializeOwned>(body: &[u8]) -> Option<T> {
+    serde_json::from_slice(body).ok()
+}
+
+fn refusal(status: StatusCode, body: &[u8]) -> GrantError {
+    let error: Value = parse(body).unwrap_or_default();
+    let code = error.pointer("/error/code").and_then(Value::as_str).unwrap_or_default();
+    let words = error.pointer("/error/message").and_then(Value::as_str).map(str::to_owned);
+    let said = || words.clone().unwrap_or_else(|| format!("it answered {status}"));
+    match (status, code) {
+        (_, "not_found") if words.as_deref() != Some(Failure::NO_SUCH_PATH) => GrantError::NotConnected(said()),
+        (_, "client_required") => GrantError::ClientRequired(said()),
+        (_, "credential_unreadable") => GrantError::Unreadable(said()),
+        (StatusCode::UNAUTHORIZED, _) => GrantError::Refused("set the same CONNECT_SERVICE_KEY for both".to_owned()),
+        (StatusCode::NOT_FOUND, _) => {
+            GrantError::Refused("mcp.connect_url must name an internal listener of serve connect".to_owned())
+        }
+        (status, _) if status.is_client_error() && status != StatusCode::TOO_MANY_REQUESTS => {
+            GrantError::Refused(format!("{} (mcp.connect_url must name an internal listener of serve connect)", said()))
+        }
+        _ => GrantError::Unavailable(said()),
+    }
+}

@@ -1,0 +1,370 @@
+//! The role itself: find the tool, check its arguments, get the grant, run it, scrub its value.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde_json::{Map, Value};
+use tokio::time::{Instant, timeout_at};
+use tracing::{error, info, warn};
+
+use super::failure::CallError;
+use super::grants::Grants;
+use super::protocol::Protocol;
+use super::{Settings, StartError};
+use crate::api::Grant;
+use crate::clock::Clock;
+use crate::credential::{ClientId, Login};
+use crate::exposure::Rules;
+use crate::graph::{Caller, Graph, Host, Scrubber, Session};
+use crate::platforms::Platform;
+use crate::server::{Failure, Keys, Readiness};
+use crate::telemetry::Metrics;
+use crate::tool::param::nearest;
+use crate::tool::{Account, Args, Ask, Memory, Tool, Writes};
+
+/// Every call ends within this, queueing and waits included.
+pub const CALL_MAX: Duration = Duration::from_secs(45);
+
+/// A platform's tools, and which of them are offered.
+pub struct Offer {
+    platform: Platform,
+    catalogue: &'static [Tool],
+    offered: Vec<&'static Tool>,
+    writes: Writes,
+}
+
+/// A pattern names a tool that does not exist.
+#[derive(Debug, thiserror::Error)]
+#[error("mcp.{section}.tools: there is no tool {name}{}", .near.map(|near| format!("; did you mean {near}?")).unwrap_or_default())]
+pub struct UnknownPattern {
+    section: &'static str,
+    name: String,
+    near: Option<&'static str>,
+}
+
+/// Whether `name` fits `pattern`, in which `*` stands for any text.
+fn fits(pattern: &str, name: &str) -> bool {
+    match pattern.split_once('*') {
+        None => pattern == name,
+        Some((before, after)) => name.strip_prefix(before).is_some_and(|rest| {
+            (0..=rest.len()).filter(|at| rest.is_char_boundary(*at)).any(|at| fits(after, &rest[at..]))
+        }),
+    }
+}
+
+impl Offer {
+    /// The tools of `catalogue` that `patterns` and `writes` leave.
+    ///
+    /// # Errors
+    /// A name that is no tool's.
+    pub fn new(
+        platform: Platform,
+        catalogue: &'static [Tool],
+        patterns: &[String],
+        writes: Writes,
+    ) -> Result<Self, UnknownPattern> {
+        let bare = |pattern: &str| pattern.strip_prefix('-').unwrap_or(pattern).to_owned();
+        for name in patterns.iter().map(|pattern| bare(pattern)).filter(|name| !name.contains('*')) {
+            if !catalogue.iter().any(|tool| tool.name == name) {
+                let near = nearest(&name, catalogue.iter().map(|tool| tool.name));
+                return Err(UnknownPattern { section: section(platform), name, near });
+            }
+        }
+        let wanted = |tool: &Tool| {
+            let last = patterns.iter().rev().find(|pattern| fits(&bare(pattern), tool.name));
+            last.is_some_and(|pattern| !pattern.starts_with('-'))
+        };
+        let offered = catalogue.iter().filter(|tool| wanted(tool) && tool.access.needs() <= writes).collect();
+        Ok(Self { platform, catalogue, offered, writes })
+    }
+
+    /// What is offered, in the catalogue's order.
+    #[must_use]
+    pub fn tools(&self) -> &[&'static Tool] {
+        &self.offered
+    }
+
+    /// The tool of that name.
+    ///
+    /// # Errors
+    /// It is not offered: unknown, or writes of its kind are off.
+    pub fn find(&self, name: &str) -> Result<&'static Tool, CallError> {
+        if let Some(tool) = self.offered.iter().find(|tool| tool.name == name) {
+            return Ok(tool);
+        }
+        if let Some(tool) = self.catalogue.iter().find(|tool| tool.name == name && tool.access.needs() > self.writes) {
+            let (section, needs) = (section(self.platform), tool.access.needs());
+            return Err(CallError::WritesOff { tool: tool.name, section, is: self.writes.word(), needs });
+        }
+        let mut scored: Vec<(f64, &str)> =
+            self.offered.iter().map(|tool| (strsim::jaro_winkler(name, tool.name), tool.name)).collect();
+        scored.sort_by(|a, b| b.0.total_cmp(&a.0));
+        let nearest = scored.into_iter().take(3).filter(|(score, _)| *score > 0.6).map(|(_, name)| name).collect();
+        Err(CallError::Unknown { name: name.chars().filter(|c| !c.is_control()).take(64).collect(), nearest })
+    }
+}
+
+/// The platform's part of the configuration.
+fn section(platform: Platform) -> &'static str {
+    match platform {
+        Platform::Instagram => "instagram",
+        Platform::MetaAds => "meta_ads",
+    }
+}
+
+/// A finished value: its members, and the same as the text that leaves.
+#[derive(Debug)]
+pub struct Served {
+    /// The members.
+    pub value: Map<String, Value>,
+    /// The members as JSON.
+    pub text: String,
+}
+
+/// The role at work.
+pub struct Mcp {
+    offer: Offer,
+    grants: Grants,
+    graph: Graph,
+    memory: Arc<Memory>,
+    client: Option<ClientId>,
+    keys: Option<Keys>,
+    rules: Rules,
+    clock: Clock,
+    metrics: Metrics,
+    calls: prometheus::IntCounterVec,
+    scrubbed: prometheus::IntCounterVec,
+    graph_calls: prometheus::IntGaugeVec,
+    protocol: Protocol,
+}
+
+impl Mcp {
+    pub(super) fn new(settings: Settings, graph: Graph, keys: Option<Keys>) -> Result<Self, StartError> {
+        let offer = Offer::new(settings.platform, settings.catalogue, &settings.tools, settings.writes)
+            .map_err(StartError::configuration)?;
+        let grants =
+            Grants::new(&settings.connect, settings.connect_key.as_ref()).map_err(StartError::configuration)?;
+        let metrics = Metrics::new(settings.platform.name());
+        Ok(Self {
+            protocol: Protocol::new(settings.platform, offer.tools()),
+            offer,
+            grants,
+            graph,
+            memory: Arc::default(),
+            client: settings.client,
+            keys,
+            rules: settings.rules,
+            clock: settings.clock,
+            calls: metrics.counters("aiviary_tool_calls_total", "Tool calls, by outcome.", &["tool", "outcome"]),
+            scrubbed: metrics.counters(
+                "aiviary_scrubbed_total",
+                "Secrets found in finished answers: each is a bug.",
+                &[],
+            ),
+            graph_calls: metrics.gauges("aiviary_graph_calls", "Graph calls since the start, by kind.", &["kind"]),
+            metrics,
+        })
+    }
+
+    pub(super) fn platform(&self) -> Platform {
+        self.offer.platform
+    }
+
+    /// The tools that are offered.
+    #[must_use]
+    pub fn offer(&self) -> &Offer {
+        &self.offer
+    }
+
+    pub(super) fn protocol(&self) -> &Protocol {
+        &self.protocol
+    }
+
+    pub(super) fn boundary(&self) -> &Rules {
+        &self.rules
+    }
+
+    pub(super) fn mcp_keys(&self) -> Option<&Keys> {
+        self.keys.as_ref()
+    }
+
+    pub(super) fn counted(&self) -> &Metrics {
+        &self.metrics
+    }
+
+    pub(super) fn metrics_text(&self) -> Vec<u8> {
+        let stats = self.graph.stats();
+        let show = |kind: &str, count: u64| {
+            self.graph_calls.with_label_values(&[kind]).set(i64::try_from(count).unwrap_or(i64::MAX));
+        };
+        show("call", stats.calls());
+        show("retry", stats.retries());
+        for (kind, count) in stats.errors() {
+            show(kind, count);
+        }
+        self.metrics.text()
+    }
+
+    /// `/readyz`: connect's word, and nothing else.
+    pub(super) async fn readiness(&self) -> Readiness {
+        match self.grants.readiness().await {
+            Ok(connect) if connect.ready => {
+                Readiness { ready: true, unreadable: connect.unreadable, ..Readiness::default() }
+            }
+            Ok(connect) => Readiness {
+                waiting_for: connect.waiting_for.iter().map(|what| format!("connect: {what}")).collect(),
+                unreadable: connect.unreadable,
+                ..Readiness::default()
+            },
+            Err(error) => {
+                warn!(%error, "connect does not answer");
+                Readiness { waiting_for: vec!["connect".to_owned()], ..Readiness::default() }
+            }
+        }
+    }
+
+    /// One call of a tool, from its name to its value. Writes run to their end when the caller leaves.
+    ///
+    /// # Errors
+    /// The failure as it leaves, in either envelope.
+    pub async fn call(
+        self: &Arc<Self>,
+        name: &str,
+        params: Map<String, Value>,
+        client: Option<ClientId>,
+    ) -> Result<Served, Failure> {
+        let began = Instant::now();
+        let client = client.or_else(|| self.client.clone());
+        let (tool, outcome) = match self.offer.find(name) {
+            Err(error) => ("unknown", Err((error, "its permissions".to_owned()))),
+            Ok(tool) => {
+                let this = self.clone();
+                let named = client.clone();
+                let work = async move { this.run(tool, params, named, began + CALL_MAX).await };
+                let done = if tool.access == crate::tool::Access::Read {
+                    work.await
+                } else {
+                    tokio::spawn(work).await.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()))
+                };
+                (tool.name, done.map_err(|error| (error, needs_of(tool))))
+            }
+        };
+        let outcome = outcome.map_err(|(error, needs)| error.failure(self.offer.platform, &needs));
+        let word = outcome.as_ref().map_or_else(|failure| failure.code(), |_| "ok");
+        self.calls.with_label_values(&[tool, word]).inc();
+        let ms = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
+        let client = client.as_ref().map_or("", ClientId::as_str);
+        match &outcome {
+            Ok(_) => info!(tool, client.id = client, ms, "answered"),
+            Err(failure) => info!(tool, client.id = client, ms, code = word, "failed: {}", failure.message()),
+        }
+        outcome
+    }
+
+    async fn run(
+        &self,
+        tool: &'static Tool,
+        params: Map<String, Value>,
+        client: Option<ClientId>,
+        deadline: Instant,
+    ) -> Result<Served, CallError> {
+        let args = Args::check(tool.params, &params)?;
+        let work = async {
+            let grant = self.grants.grant(client.as_ref()).await?;
+            if grant.summary.token_expired {
+                let at = grant.summary.token_expires_at.unwrap_or_default();
+                return Err(CallError::Expired { client: grant.summary.client_id.to_string(), at });
+            }
+            let (account, session) = self.session(grant, deadline);
+            let scrubber = session.scrubber();
+            let ask =
+                Ask { tool, args, account, graph: session, memory: self.memory.clone(), clock: self.clock.clone() };
+            let value = tool.answer(ask).await?;
+            Ok(self.scrub(value, &scrubber))
+        };
+        timeout_at(deadline, work).await.unwrap_or(Err(CallError::Timeout(CALL_MAX)))
+    }
+
+    fn session(&self, grant: Grant, deadline: Instant) -> (Account, Session) {
+        let summary = grant.summary;
+        let account = Account {
+            ids: summary.ids(),
+            client: summary.client_id,
+            login: summary.login,
+            scopes: summary.scopes,
+            updated_at: summary.updated_at,
+        };
+        let host = match account.login {
+            Login::Facebook => Host::Facebook,
+            Login::Instagram => Host::Instagram,
+        };
+        let caller = Caller {
+            key: account.client.to_string(),
+            host,
+            token: grant.access_token,
+            proof: grant.appsecret_proof,
+            deadline,
+        };
+        let session = self.graph.session(caller);
+        (account, session)
+    }
+
+    /// The last look before a value leaves: no column lets a token pass, so a hit is a bug, and is counted.
+    fn scrub(&self, value: Map<String, Value>, scrubber: &Scrubber) -> Served {
+        let mut text = serde_json::to_string(&value).expect("a value is JSON");
+        let hits = scrubber.scrub(&mut text);
+        if hits == 0 {
+            return Served { value, text };
+        }
+        error!(hits, "a secret stood in a finished answer and was replaced");
+        self.scrubbed.with_label_values(&[] as &[&str]).inc_by(hits as u64);
+        let value = serde_json::from_str(&text).unwrap_or_default();
+        Served { value, text }
+    }
+}
+
+/// A tool's permissions in words, for refusals that Meta does not explain.
+fn needs_of(tool: &Tool) -> String {
+    let all: Vec<String> = tool.needs.iter().map(|any| any.join(" or ")).collect();
+    if all.is_empty() { "one that this tool needs".to_owned() } else { all.join(", ") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::credential::AccountKind;
+
+    const TOOLS: &[Tool] = &[
+        Tool::read("get_profile", AccountKind::Instagram),
+        Tool::read("get_media", AccountKind::Instagram),
+        Tool::write("hide_comment", AccountKind::Instagram),
+        Tool::write_all("delete_comment", AccountKind::Instagram),
+    ];
+
+    fn offered(patterns: &[&str], writes: Writes) -> Vec<&'static str> {
+        let patterns: Vec<String> = patterns.iter().map(|pattern| (*pattern).to_owned()).collect();
+        let offer = Offer::new(Platform::Instagram, TOOLS, &patterns, writes).unwrap();
+        offer.tools().iter().map(|tool| tool.name).collect()
+    }
+
+    #[test]
+    fn patterns_and_writes_choose_the_tools() {
+        assert_eq!(offered(&["*"], Writes::Off), ["get_profile", "get_media"]);
+        assert_eq!(offered(&["*"], Writes::On), ["get_profile", "get_media", "hide_comment"]);
+        assert_eq!(
+            offered(&["*", "-get_*", "get_media"], Writes::All),
+            ["get_media", "hide_comment", "delete_comment"]
+        );
+        assert_eq!(offered(&["get_*file"], Writes::All), ["get_profile"]);
+        assert_eq!(offered(&[], Writes::All), [""; 0]);
+    }
+
+    #[test]
+    fn a_name_that_is_no_tool_is_refused_with_the_nearest() {
+        let offer = Offer::new(Platform::Instagram, TOOLS, &["get_profil".to_owned()], Writes::Off);
+        assert_eq!(
+            offer.err().unwrap().to_string(),
+            "mcp.instagram.tools: there is no tool get_profil; did you mean get_profile?"
+        );
+    }
+}
