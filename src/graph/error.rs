@@ -161,8 +161,14 @@ pub struct GraphError {
 }
 
 impl GraphError {
+    /// An error that no answer gave, as a read refused because the limits are nearly used up.
+    #[must_use]
+    pub fn of_kind(kind: ErrorKind) -> Self {
+        Self { kind, said: None, status: None, fault: None, transient: false }
+    }
+
     pub(super) fn fault(kind: ErrorKind, fault: Fault) -> Self {
-        Self { kind, said: None, status: None, fault: Some(fault), transient: false }
+        Self { fault: Some(fault), ..Self::of_kind(kind) }
     }
 
     pub(super) fn invalid(what: &'static str) -> Self {

@@ -191,7 +191,7 @@ impl Graph {
     ///
     /// [`StartError`] names the setting, or has what hinders the HTTP client.
     pub fn new(settings: &Settings, clock: Clock) -> Result<Self, StartError> {
-        // Two repetitions, after 200 to 400 ms and 400 to 800 ms.
+        // Two repetitions, after 200 to 400 ms and 400 to 800 ms: backon's jitter is added to the delay.
         let backoff = ExponentialBuilder::new()
             .with_jitter()
             .with_min_delay(Duration::from_millis(200))
@@ -261,6 +261,9 @@ fn client(settings: &Settings) -> reqwest::Result<reqwest::Client> {
             .https_only(plain == [false, false])
             .connect_timeout(Duration::from_secs(5))
             .tcp_keepalive(Duration::from_secs(30))
+            // One HTTP/2 connection carries everything: without pings a dead one would take all calls down with it.
+            .http2_keep_alive_interval(Duration::from_secs(20))
+            .http2_keep_alive_timeout(Duration::from_secs(10))
             // Shorter than what load balancers keep: a write on a connection that is just closing is a lost answer.
             .pool_idle_timeout(Duration::from_secs(45))
             .pool_max_idle_per_host(64)

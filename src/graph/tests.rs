@@ -446,16 +446,30 @@ async fn a_batch_becomes_single_calls_at_instagram() {
     assert_eq!(meta.seen().iter().filter(|seen| seen.target.starts_with("/ig/v26.0/me?")).count(), 6);
 }
 
-#[test]
-fn proxies_of_the_environment_are_ignored() {
-    let dead = "http://127.0.0.1:9";
+/// Runs another test in a process of its own, since no test may change the environment of all.
+fn passes_with(test: &str, environment: &[(&str, &str)]) {
     let mut again = std::process::Command::new(std::env::current_exe().unwrap());
-    again.args(["--exact", "graph::tests::the_token_goes_in_one_header_and_nowhere_else"]);
-    for name in ["HTTP_PROXY", "http_proxy", "HTTPS_PROXY", "ALL_PROXY", "all_proxy"] {
-        again.env(name, dead);
-    }
+    again.args(["--exact", &format!("graph::tests::{test}")]).envs(environment.iter().copied());
     let output = again.output().unwrap();
     assert!(output.status.success() && String::from_utf8_lossy(&output.stdout).contains("1 passed"), "{output:?}");
+}
+
+#[test]
+fn proxies_of_the_environment_are_ignored() {
+    let names = ["HTTP_PROXY", "http_proxy", "HTTPS_PROXY", "ALL_PROXY", "all_proxy"];
+    passes_with("the_token_goes_in_one_header_and_nowhere_else", &names.map(|name| (name, "http://127.0.0.1:9")));
+}
+
+#[test]
+fn bundled_roots_serve_where_the_machine_has_none() {
+    let none = [("SSL_CERT_FILE", "/dev/null"), ("SSL_CERT_DIR", "/nonexistent")];
+    passes_with("the_default_settings_make_a_client", &none);
+    passes_with("a_certificate_of_nobody_is_refused", &none);
+}
+
+#[test]
+fn the_default_settings_make_a_client() {
+    assert!(Graph::new(&Settings::default(), Clock::system()).is_ok());
 }
 
 #[tokio::test]
@@ -511,5 +525,4 @@ fn settings_are_checked() {
     for (wrong, settings) in others {
         assert!(matches!(settings.check(), Err(StartError::Setting { key, .. }) if key == wrong));
     }
-    assert!(Graph::new(&Settings::default(), Clock::system()).is_ok());
 }
