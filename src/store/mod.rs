@@ -1,20 +1,58 @@
-//! Where sealed credentials are kept. A store moves envelopes: it has no key and never sees a token.
+//! Where sealed credentials are kept. This branch has its settings only.
 
-use futures_util::future::BoxFuture;
+use std::fmt;
+use std::path::PathBuf;
+use std::str::FromStr;
 
-use crate::credential::{ClientId, SealedCredential};
+use crate::credential::GrammarError;
 
-/// One row per client, durable before a write answers.
-pub trait CredentialStore: Send + Sync + 'static {
-    /// The row of `client`, if there is one.
-    fn load<'a>(&'a self, client: &'a ClientId) -> BoxFuture<'a, Result<Option<SealedCredential>, StoreError>>;
+/// Which backend, and where.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Url {
+    /// `sqlite:FILE`
+    Sqlite(PathBuf),
+    // NocoDB's place: a variant here, an arm in `open`, and `nocodb.rs`.
+}
 
-    /// All rows, ordered by client.
-    fn list(&self) -> BoxFuture<'_, Result<Vec<SealedCredential>, StoreError>>;
+impl FromStr for Url {
+    type Err = GrammarError;
 
-    /// Writes the row of `credential`'s client, new or in place of the old one.
-    fn save<'a>(&'a self, credential: &'a SealedCredential) -> BoxFuture<'a, Result<(), StoreError>>;
+    fn from_str(text: &str) -> Result<Self, GrammarError> {
+        match text.split_once(':') {
+            Some(("sqlite", file)) if !file.is_empty() && !file.starts_with("//") => Ok(Self::Sqlite(file.into())),
+            Some(("nocodb+http" | "nocodb+https", _)) => {
+                Err(GrammarError("NocoDB, which this release does not have yet; write sqlite:FILE"))
+            }
+            _ => Err(GrammarError("not a store; write sqlite:FILE")),
+        }
+    }
+}
 
-    /// Removes the row of `client`; whether there was one.
-    fn remove<'a>(&'a self, client: &'a ClientId) -> BoxFuture<'a, Result<bool, StoreError>>;
+impl fmt::Display for Url {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Sqlite(path) => write!(f, "sqlite:{}", path.display()),
+        }
+    }
+}
+
+/// Settings of the store.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Settings {
+    /// Where it is. Default: `sqlite:aiviary.db`.
+    pub url: Url,
+    /// Name of the table; see [`check_table`]. Default: `meta_credentials`.
+    pub table: String,
+}
+
+/// Whether `table` may name a table.
+///
+/// # Errors
+/// What it may be.
+pub fn check_table(table: &str) -> Result<(), GrammarError> {
+    let fits = (1..=64).contains(&table.len())
+        && !table.as_bytes()[0].is_ascii_digit()
+        && table.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_')
+        && !table.to_ascii_lowercase().starts_with("sqlite_");
+    if fits { Ok(()) } else { Err(GrammarError("1 to 64 letters, digits and _, no digit first, not sqlite_…")) }
 }

@@ -1,0 +1,18 @@
+//! The client of Meta's Graph API. This branch has its settings only.
+
+use std::time::Duration;
+
+/// `[graph]` of the configuration.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Settings {
+    /// Where Facebook logins are served. Default: `https://graph.facebook.com`.
+    pub base_url: String,
+    /// Where Instagram logins are served. Default: `https://graph.instagram.com`.
+    pub instagram_base_url: String,
+    /// Graph version of every path. Default: `v26.0`.
+    pub version: String,
+    /// Time for one attempt, its whole answer included. Default: 20 s.
+    pub timeout: Duration,
+    /// Calls at once for one client, 1 to 4096. Default: 64.
+    pub concurrency: usize,
+}
