@@ -16,3 +16,15 @@ pub struct Settings {
     /// Calls at once for one client, 1 to 4096. Default: 64.
     pub concurrency: usize,
 }
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            base_url: "https://graph.facebook.com".to_owned(),
+            instagram_base_url: "https://graph.instagram.com".to_owned(),
+            version: "v26.0".to_owned(),
+            timeout: Duration::from_secs(20),
+            concurrency: 64,
+        }
+    }
+}
