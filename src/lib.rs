@@ -16,7 +16,9 @@
 //! ```
 
 pub mod api;
+pub mod cli;
 pub mod clock;
+pub mod config;
 pub mod credential;
 pub mod crypto;
 pub mod exposure;

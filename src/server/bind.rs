@@ -137,16 +137,12 @@ pub async fn bind(listeners: &[Listener], more: &[IpNet]) -> Result<Vec<Bound>, 
                 _ => BindError::Io { key, at, source },
             }
         };
-        let addresses = match &listener.at {
-            ListenAt::Unix(path) => {
-                let socket = Socket::Unix(bind_unix(path, &listener.key).await?, path.clone());
-                all.push(Bound { socket, exposure: listener.exposure });
-                continue;
-            }
-            ListenAt::Address(address) => vec![*address],
-            ListenAt::Prefix(prefix, port) => own_addresses(*port, more, |_, ip| prefix.contains(&ip)).map_err(io)?,
-            ListenAt::Interface(name, port) => own_addresses(*port, more, |at, _| at == name).map_err(io)?,
-        };
+        if let ListenAt::Unix(path) = &listener.at {
+            let socket = Socket::Unix(bind_unix(path, &listener.key).await?, path.clone());
+            all.push(Bound { socket, exposure: listener.exposure });
+            continue;
+        }
+        let addresses = addresses(&listener.at, more).map_err(io)?;
         if addresses.is_empty() {
             return Err(BindError::NoAddress { key: listener.key.clone(), at: listener.at.to_string() });
         }
@@ -156,6 +152,19 @@ pub async fn bind(listeners: &[Listener], more: &[IpNet]) -> Result<Vec<Bound>, 
         }
     }
     Ok(all)
+}
+
+/// The TCP addresses that `at` means on this machine now; none for a unix socket.
+///
+/// # Errors
+/// When the system does not tell its addresses.
+pub fn addresses(at: &ListenAt, more: &[IpNet]) -> io::Result<Vec<SocketAddr>> {
+    match at {
+        ListenAt::Unix(_) => Ok(Vec::new()),
+        ListenAt::Address(address) => Ok(vec![*address]),
+        ListenAt::Prefix(prefix, port) => own_addresses(*port, more, |_, ip| prefix.contains(&ip)),
+        ListenAt::Interface(name, port) => own_addresses(*port, more, |at, _| at == name),
+    }
 }
 
 /// The machine's internal addresses that `wanted` takes, by interface name and address.

@@ -63,9 +63,8 @@ impl App for Connect {
 
 /// `POST /api/credentials`: stores a token. Runs to its end when the caller leaves.
 async fn save(connect: Arc<Connect>, call: Call) -> Result<Reply, Failure> {
-    let key = call.key.unwrap_or_default();
     let Saved { created, summary, ignored } =
-        to_the_end(async move { connect.save(&call.body, key, &call.caller).await }).await?;
+        to_the_end(async move { connect.save(&call.body, call.key, &call.caller).await }).await?;
     let mut body = json!(summary);
     if !ignored.is_empty() {
         body["ignored_fields"] = json!(ignored);
@@ -76,8 +75,7 @@ async fn save(connect: Arc<Connect>, call: Call) -> Result<Reply, Failure> {
 /// `DELETE /api/credentials`: forgets a client's token.
 async fn remove(connect: Arc<Connect>, call: Call) -> Result<Reply, Failure> {
     let named = named_client(&call)?;
-    let key = call.key.unwrap_or_default();
-    let client = to_the_end(async move { connect.remove(named, key, &call.caller).await }).await?;
+    let client = to_the_end(async move { connect.remove(named, call.key, &call.caller).await }).await?;
     Ok(Reply::json(&json!({ "client_id": client, "removed": true })))
 }
 

@@ -149,7 +149,8 @@ impl Connect {
         &self.metrics
     }
 
-    pub(super) fn audit(&self) -> &AuditLog {
+    /// The trail.
+    pub fn audit(&self) -> &AuditLog {
         &self.audit
     }
 
@@ -174,7 +175,10 @@ impl Connect {
     }
 
     /// The client that is meant: the named one, the configured one, or the only one stored.
-    async fn resolve(&self, named: Option<ClientId>) -> Result<ClientId, ConnectError> {
+    ///
+    /// # Errors
+    /// None is stored, or several are and none was named.
+    pub async fn resolve(&self, named: Option<ClientId>) -> Result<ClientId, ConnectError> {
         if let Some(client) = named.or_else(|| self.client.clone()) {
             return Ok(client);
         }
@@ -253,17 +257,15 @@ impl Connect {
     ///
     /// # Errors
     /// What is wrong with the body, or why it was not stored.
-    pub async fn save(&self, body: &[u8], key: usize, caller: &Caller) -> Result<Saved, ConnectError> {
+    pub async fn save(&self, body: &[u8], key: Option<usize>, caller: &Caller) -> Result<Saved, ConnectError> {
         let now = self.clock.now();
         let new = NewCredential::from_members(&json::members(body)?, now)?;
-        let entry = |event| by(event, caller).key(key.to_string());
-        let saved = self.store_credential(new, now, entry).await?;
-        self.saves.with_label_values(&[key.to_string()]).inc();
+        let saved = self.store_credential(new, now, |event| by_key(event, caller, key)).await?;
+        self.saves.with_label_values(&[key.map_or("none".to_owned(), |key| key.to_string())]).inc();
         Ok(saved)
     }
 
-    /// The same from the shell or from a request: `entry` begins an audit line.
-    pub(super) async fn store_credential(
+    async fn store_credential(
         &self,
         new: NewCredential,
         now: Timestamp,
@@ -359,15 +361,13 @@ impl Connect {
     ///
     /// # Errors
     /// Nothing stored, or the store is away.
-    pub async fn remove(&self, named: Option<ClientId>, key: usize, caller: &Caller) -> Result<ClientId, ConnectError> {
-        self.remove_credential(named, |event| by(event, caller).key(key.to_string())).await
-    }
-
-    pub(super) async fn remove_credential(
+    pub async fn remove(
         &self,
         named: Option<ClientId>,
-        entry: impl Fn(Event) -> Entry,
+        key: Option<usize>,
+        caller: &Caller,
     ) -> Result<ClientId, ConnectError> {
+        let entry = |event| by_key(event, caller, key);
         let client = self.resolve(named).await?;
         let _one_at_a_time = self.lock_of(&client).write().await;
         let _across_processes = WriteLock::acquire(&self.audit_path).await?;
@@ -399,8 +399,9 @@ impl Connect {
         client: ClientId,
         ids: [Given; 4],
         login: Option<Login>,
-        entry: impl Fn(Event) -> Entry,
+        caller: &Caller,
     ) -> Result<Summary, ConnectError> {
+        let entry = |event| by(event, caller);
         let now = self.clock.now();
         let _one_at_a_time = self.lock_of(&client).write().await;
         let _across_processes = WriteLock::acquire(&self.audit_path).await?;
@@ -417,15 +418,6 @@ impl Connect {
             return Err(error);
         }
         Ok(Summary::of(&row, now))
-    }
-
-    /// All rows as summaries; those that are no rows of ours as what is wrong with them.
-    ///
-    /// # Errors
-    /// When the store is away.
-    pub async fn summaries(&self) -> Result<Vec<Result<Summary, Malformed>>, ConnectError> {
-        let now = self.clock.now();
-        Ok(self.store.list().await?.into_iter().map(|row| row.map(|row| Summary::of(&row, now))).collect())
     }
 
     /// Looks at every row: how many cannot be read, and which keys are in use.
@@ -541,6 +533,15 @@ fn by(event: Event, caller: &Caller) -> Entry {
         .peer(caller.peer.to_string())
         .listener(caller.listener.as_str())
         .request_id(caller.request_id.as_str())
+}
+
+/// The same, with the position of the key that the caller had.
+fn by_key(event: Event, caller: &Caller, key: Option<usize>) -> Entry {
+    let entry = by(event, caller);
+    match key {
+        Some(key) => entry.key(key.to_string()),
+        None => entry,
+    }
 }
 
 /// Meta's proof that a caller knows the app secret: HMAC-SHA-256 over the token, in hex

@@ -21,12 +21,13 @@ use std::time::Duration;
 use http_body_util::{BodyExt as _, Full};
 use hyper::header::{HOST, HeaderName};
 use hyper::{Method, Response as HttpResponse, StatusCode};
-use serde_json::json;
+use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 use tracing::info;
 
 use super::StartError;
 use crate::clock::Clock;
+use crate::credential::ClientId;
 use crate::exposure::{Exposure, Listener, Refusal, Rules};
 use crate::server::{self, App, Bound, Call, Caller, Failure, KeyKind, Keys, Limits, Readiness, Reply, Route, Server};
 use crate::telemetry::Metrics;
@@ -78,7 +79,7 @@ pub const INSTAGRAM_PATH: &str = "/graph.instagram.com";
 const DRAIN: Duration = Duration::from_secs(1);
 
 /// The stand-in behind its listener.
-struct Sandbox {
+pub struct Sandbox {
     stand_in: Arc<StandIn>,
     rules: Rules,
     metrics: Metrics,
@@ -123,18 +124,27 @@ impl Running {
     }
 }
 
+/// The client of the sample business.
+#[must_use]
+pub fn sample_client() -> ClientId {
+    "sample".parse().expect("a client id")
+}
+
+/// What `POST /api/credentials` takes to connect the sample business.
+#[must_use]
+pub fn sample_credential() -> Value {
+    json!({
+        "client_id": sample_client(),
+        "access_token": TOKEN,
+        "instagram_business_account_id": IG_ACCOUNT,
+        "facebook_page_id": PAGE,
+        "ad_account_id": AD_ACCOUNT,
+        "meta_user_id": USER,
+    })
+}
+
 impl App for Sandbox {
-    /// The stand-in answers every path but our own two.
-    const ROUTES: &'static [Route<Self>] = &[
-        Route::new(Method::GET, "/healthz", Exposure::Internal, |_, _| {
-            Box::pin(async { Ok(Reply::json(&json!({ "ok": true }))) })
-        }),
-        Route::new(Method::GET, "/readyz", Exposure::Internal, |_, _| {
-            let ready = Readiness { ready: true, ..Readiness::default() };
-            Box::pin(async move { Ok(ready.reply()) })
-        }),
-        Route::new(Method::GET, "*", Exposure::Internal, |sandbox, call| Box::pin(answer(sandbox, call))).anything(),
-    ];
+    const ROUTES: &'static [Route<Self>] = ROUTES;
 
     fn rules(&self) -> &Rules {
         &self.rules
@@ -150,6 +160,18 @@ impl App for Sandbox {
         &self.metrics
     }
 }
+
+/// The stand-in answers every path but our own two.
+pub const ROUTES: &[Route<Sandbox>] = &[
+    Route::new(Method::GET, "/healthz", Exposure::Internal, |_, _| {
+        Box::pin(async { Ok(Reply::json(&json!({ "ok": true }))) })
+    }),
+    Route::new(Method::GET, "/readyz", Exposure::Internal, |_, _| {
+        let ready = Readiness { ready: true, ..Readiness::default() };
+        Box::pin(async move { Ok(ready.reply()) })
+    }),
+    Route::new(Method::GET, "*", Exposure::Internal, |sandbox, call| Box::pin(answer(sandbox, call))).anything(),
+];
 
 async fn answer(sandbox: Arc<Sandbox>, call: Call) -> Result<Reply, Failure> {
     let path = call.parts.uri.path();

@@ -1,0 +1,38 @@
+//! `aiviary call`: one tool from the shell, through the same code and settings as the server.
+
+use std::sync::Arc;
+
+use serde_json::Map;
+
+use super::{Call, Context, Exit, Failure, print};
+use crate::roles::mcp;
+use crate::server::json;
+use crate::telemetry::{self, LogSettings};
+
+pub(super) fn run(args: Call, context: &Context) -> Result<Exit, Failure> {
+    let config = context.load()?;
+    telemetry::init(&LogSettings { filter: "warn".to_owned(), ..config.log() });
+    let usage = |words: String| Failure::new(Exit::Usage, words);
+    let client =
+        args.client.map(|client| client.parse().map_err(|error| usage(format!("--client: {error}")))).transpose()?;
+    let arguments = match &args.arguments {
+        Some(text) => json::object(text.as_bytes()).map_err(|fault| Failure::new(Exit::BadArguments, fault))?,
+        None => Map::new(),
+    };
+    let mcp = Arc::new(mcp::open(config.mcp(args.platform, &context.secrets())?)?);
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    match runtime.block_on(mcp.call(&args.tool, arguments, client)) {
+        Ok(served) => {
+            print(&format!("{}\n", served.text))?;
+            Ok(Exit::Done)
+        }
+        Err(failure) => {
+            let exit = match failure.code() {
+                "invalid_params" => Exit::BadArguments,
+                "connect_unavailable" | "meta_unavailable" | "meta_timeout" => Exit::Unavailable,
+                _ => Exit::Failed,
+            };
+            Err(Failure::new(exit, format!("{} [{}]", failure.message(), failure.code())))
+        }
+    }
+}

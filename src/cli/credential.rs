@@ -1,0 +1,179 @@
+//! `aiviary credential`: the store from the shell, through the same code as the service.
+
+use std::io::Read as _;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::Path;
+
+use jiff::Timestamp;
+use nix::unistd::{User, geteuid, getpid};
+use serde_json::{Map, Value, json};
+
+use super::{Accounts, Context, Credential, Exit, Failure, print, say};
+use crate::api::{Given, Summary};
+use crate::config::Config;
+use crate::credential::{AccountKind, ClientId};
+use crate::crypto::TOKEN_MAX_BYTES;
+use crate::exposure::Peer;
+use crate::roles::StartError;
+use crate::roles::connect::{self, Connect, ConnectError};
+use crate::server::Caller;
+use crate::store::{self, Mode, Url};
+use crate::telemetry::{self, LogSettings};
+
+impl From<ConnectError> for Failure {
+    fn from(error: ConnectError) -> Self {
+        let words = crate::server::Failure::from(error);
+        Self::new(Exit::Failed, words.message().to_owned())
+    }
+}
+
+pub(super) fn run(args: Credential, context: &Context) -> Result<Exit, Failure> {
+    let config = context.load()?;
+    telemetry::init(&LogSettings { filter: "warn".to_owned(), ..config.log() });
+    check_user(&config)?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(async {
+        if let Credential::List { json } = args {
+            return list(&config, json).await;
+        }
+        let mode = if matches!(args, Credential::Add { .. }) { Mode::Create } else { Mode::Existing };
+        let connect = connect::open(config.connect(&context.secrets())?, mode).await?;
+        let done = change(args, &connect).await;
+        let closed = connect.audit().close().await;
+        let text = done?;
+        closed.map_err(StartError::failed)?;
+        print(&text)?;
+        Ok(Exit::Done)
+    })
+}
+
+/// Files that another user made would lock the service out of its own store.
+fn check_user(config: &Config) -> Result<(), Failure> {
+    let Url::Sqlite(file) = config.store().url;
+    let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let Ok(about) = std::fs::metadata(folder) else { return Ok(()) };
+    if about.uid() == geteuid().as_raw() {
+        return Ok(());
+    }
+    let owner =
+        User::from_uid(about.uid().into()).ok().flatten().map_or_else(|| format!("#{}", about.uid()), |user| user.name);
+    let line: Vec<String> = std::env::args().collect();
+    let message =
+        format!("{} belongs to another user; run as that one: sudo -u {owner} {}", folder.display(), line.join(" "));
+    Err(Failure::new(Exit::Failed, message))
+}
+
+/// This process, as the trail names it.
+fn caller() -> Caller {
+    Caller {
+        peer: Peer::Unix { uid: geteuid().as_raw(), pid: Some(getpid().as_raw()) },
+        listener: "command line".to_owned(),
+        request_id: format!("pid-{}", getpid()),
+    }
+}
+
+async fn list(config: &Config, as_json: bool) -> Result<Exit, Failure> {
+    let store = store::open(&config.store(), Mode::Existing).await.map_err(StartError::failed)?;
+    let now = Timestamp::now();
+    let mut rows = Vec::new();
+    for row in store.list().await.map_err(StartError::failed)? {
+        match row {
+            Ok(row) => rows.push(Summary::of(&row, now)),
+            Err(malformed) => say(&format!("warning: {malformed}")),
+        }
+    }
+    if as_json {
+        print(&format!("{:#}\n", json!({ "credentials": rows })))?;
+        return Ok(Exit::Done);
+    }
+    let mut text = String::new();
+    for row in rows {
+        let or_none = |id: &Option<String>| id.clone().unwrap_or_else(|| "-".to_owned());
+        let expired = if row.token_expired { " (expired)" } else { "" };
+        text.push_str(&format!(
+            "{}  {}  instagram {}  page {}  ads {}  user {}  ends {}{expired}\n",
+            row.client_id,
+            row.login.as_str(),
+            or_none(&row.instagram_business_account_id),
+            or_none(&row.facebook_page_id),
+            or_none(&row.ad_account_id),
+            or_none(&row.meta_user_id),
+            or_none(&row.token_expires_at),
+        ));
+    }
+    print(&text)?;
+    Ok(Exit::Done)
+}
+
+/// What is printed when it is done.
+async fn change(args: Credential, connect: &Connect) -> Result<String, Failure> {
+    let summary = |summary: &Summary| format!("{:#}\n", json!(summary));
+    match args {
+        Credential::List { .. } => Ok(String::new()),
+        Credential::Add { client, accounts, token_expires_at, issued_at, scopes, login } => {
+            let mut body = Map::new();
+            body.insert("access_token".to_owned(), token_from_stdin()?.into());
+            let ids = AccountKind::ALL.map(AccountKind::name).into_iter().zip(given(&accounts));
+            let others = [
+                ("client_id", &client),
+                ("token_expires_at", &token_expires_at),
+                ("issued_at", &issued_at),
+                ("scopes", &scopes),
+                ("login", &login),
+            ];
+            for (name, value) in ids.chain(others).filter_map(|(name, value)| Some((name, value.as_ref()?))) {
+                body.insert(name.to_owned(), if value.is_empty() { Value::Null } else { value.as_str().into() });
+            }
+            let body = Value::Object(body).to_string();
+            let saved = connect.save(body.as_bytes(), None, &caller()).await?;
+            Ok(summary(&saved.summary))
+        }
+        Credential::Set { client, accounts } => {
+            let client = connect.resolve(parsed(client.as_deref())?).await?;
+            let mut ids: [Given; 4] = Default::default();
+            for (kind, value) in AccountKind::ALL.into_iter().zip(given(&accounts)) {
+                ids[kind as usize] = match value.as_deref() {
+                    None => Given::Nothing,
+                    Some("") => Given::Cleared,
+                    Some(id) => Given::Id(
+                        kind.normalise(id)
+                            .map_err(|expected| Failure::new(Exit::Usage, format!("{}: {expected}", kind.name())))?,
+                    ),
+                };
+            }
+            Ok(summary(&connect.set_ids(client, ids, None, &caller()).await?))
+        }
+        Credential::Remove { client } => {
+            let client = connect.remove(parsed(Some(&client))?, None, &caller()).await?;
+            Ok(format!("removed {client}\n"))
+        }
+    }
+}
+
+fn given(accounts: &Accounts) -> [&Option<String>; 4] {
+    [
+        &accounts.instagram_business_account_id,
+        &accounts.facebook_page_id,
+        &accounts.ad_account_id,
+        &accounts.meta_user_id,
+    ]
+}
+
+fn parsed(client: Option<&str>) -> Result<Option<ClientId>, Failure> {
+    let parse = |text: &str| text.parse().map_err(|error| Failure::new(Exit::Usage, format!("--client: {error}")));
+    client.map(parse).transpose()
+}
+
+/// The token, without the line's end; never from an argument, which every process may read.
+fn token_from_stdin() -> Result<String, Failure> {
+    let mut text = String::new();
+    std::io::stdin().lock().take(TOKEN_MAX_BYTES as u64 + 2).read_to_string(&mut text)?;
+    let token = text.strip_suffix('\n').map(|text| text.strip_suffix('\r').unwrap_or(text)).unwrap_or(&text);
+    if token.is_empty() {
+        return Err(Failure::new(
+            Exit::Usage,
+            "send the token on standard input, as in: aiviary credential add < token",
+        ));
+    }
+    Ok(token.to_owned())
+}
