@@ -8,7 +8,7 @@ use jiff::civil;
 use jiff::tz::TimeZone;
 use serde::{Deserialize, Deserializer, Serialize};
 
-use crate::crypto::{Envelope, OpenError};
+use crate::crypto::{Bound, Envelope, OpenError};
 
 /// A value that does not fit its grammar. `Display` says what it may be, never what came.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -205,6 +205,16 @@ pub struct Binding {
     pub login: Login,
     /// The accounts it acts on.
     pub ids: AccountIds,
+}
+
+impl Binding {
+    /// As the sealed form takes it.
+    #[must_use]
+    pub fn bound(&self) -> Bound<'_> {
+        let id = |kind| self.ids.get(kind).unwrap_or_default();
+        let [instagram, page, ads, user] = AccountKind::ALL.map(id);
+        [self.client.as_str(), self.login.as_str(), instagram, page, ads, user]
+    }
 }
 
 /// One row of a store, as read or to be written. The texts that an operator may edit stay texts.

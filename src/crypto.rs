@@ -12,7 +12,6 @@ use ring::hkdf;
 use ring::rand::{SecureRandom, SystemRandom};
 use zeroize::Zeroizing;
 
-use crate::credential::{AccountKind, Binding};
 use crate::secret::Secret;
 
 /// First byte of the data: the form that this module writes.
@@ -23,6 +22,10 @@ const DATA_MIN: usize = 1 + KEY_ID_LEN + 1 + 16;
 pub const TOKEN_MAX_BYTES: usize = 4096;
 const DATA_MAX: usize = 1 + KEY_ID_LEN + TOKEN_MAX_BYTES + 16;
 const KEY_ID_LEN: usize = 8;
+
+/// What a sealed token is bound to: client, login, then the ids of Instagram account, Page, ad account and user; absent
+/// ones are empty. It opens only beside exactly these.
+pub type Bound<'a> = [&'a str; 6];
 
 /// Names a key without telling anything about it. Not secret.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -159,23 +162,23 @@ impl Sealer {
         std::iter::once(self.sealing.id).chain(self.others.iter().map(|key| key.id)).collect()
     }
 
-    /// Seals `token` for `binding` under the first key, with a fresh nonce.
+    /// Seals `token` for `bound` under the first key, with a fresh nonce.
     ///
     /// # Panics
     /// When the operating system has no randomness, or for a token that is empty or over [`TOKEN_MAX_BYTES`]:
     /// its grammar is checked where it comes in.
     #[must_use]
-    pub fn seal(&self, token: &Secret, binding: &Binding) -> Envelope {
+    pub fn seal(&self, token: &Secret, bound: &Bound<'_>) -> Envelope {
         let mut iv = [0; NONCE_LEN];
         self.random.fill(&mut iv).expect("the operating system gives random bytes");
-        self.sealing.seal(token, binding, iv)
+        self.sealing.seal(token, bound, iv)
     }
 
     /// Opens `envelope` with the one key that it names.
     ///
     /// # Errors
     /// Why it does not open; see [`OpenError`].
-    pub fn open(&self, envelope: &Envelope, binding: &Binding) -> Result<Secret, OpenError> {
+    pub fn open(&self, envelope: &Envelope, bound: &Bound<'_>) -> Result<Secret, OpenError> {
         let id = envelope.key_id();
         let version = u8::from_str_radix(&envelope.0[2 * NONCE_LEN + 1..][..2], 16).expect("checked by parse");
         if version != VERSION {
@@ -185,7 +188,7 @@ impl Sealer {
             .chain(&self.others)
             .find(|key| key.id == id)
             .ok_or(OpenError::UnknownKey(id))?;
-        key.open(envelope, binding)
+        key.open(envelope, bound)
     }
 }
 
@@ -259,28 +262,28 @@ impl Key {
         Self { id: KeyId(id), aead }
     }
 
-    fn seal(&self, token: &Secret, binding: &Binding, iv: [u8; NONCE_LEN]) -> Envelope {
+    fn seal(&self, token: &Secret, bound: &Bound<'_>, iv: [u8; NONCE_LEN]) -> Envelope {
         let token = token.expose().as_bytes();
         assert!((1..=TOKEN_MAX_BYTES).contains(&token.len()), "a token has 1 to {TOKEN_MAX_BYTES} bytes");
         let mut sealed = token.to_vec();
         self.aead
             .seal_in_place_append_tag(
                 Nonce::assume_unique_for_key(iv),
-                Aad::from(associated_data(self.id, binding)),
+                Aad::from(associated_data(self.id, bound)),
                 &mut sealed,
             )
             .expect("far below GCM's limit");
         Envelope(format!("{}:{VERSION:02x}{}{}", hex::encode(iv), self.id, hex::encode(sealed)))
     }
 
-    fn open(&self, envelope: &Envelope, binding: &Binding) -> Result<Secret, OpenError> {
+    fn open(&self, envelope: &Envelope, bound: &Bound<'_>) -> Result<Secret, OpenError> {
         let mut iv = [0; NONCE_LEN];
         hex::decode_to_slice(envelope.iv(), &mut iv).expect("checked by parse");
         let sealed = &envelope.0[2 * NONCE_LEN + 1 + 2 + 2 * KEY_ID_LEN..];
         let mut sealed = Zeroizing::new(hex::decode(sealed).expect("checked by parse"));
         let token = self
             .aead
-            .open_in_place(Nonce::assume_unique_for_key(iv), Aad::from(associated_data(self.id, binding)), &mut sealed)
+            .open_in_place(Nonce::assume_unique_for_key(iv), Aad::from(associated_data(self.id, bound)), &mut sealed)
             .map_err(|_| OpenError::NotAuthentic)?;
         let token = std::str::from_utf8(token).map_err(|_| OpenError::NotAuthentic)?;
         Ok(Secret::new(token.to_owned()))
@@ -288,15 +291,9 @@ impl Key {
 }
 
 /// Nine parts, each behind its length in two bytes, so that no two bindings give the same bytes.
-fn associated_data(key: KeyId, binding: &Binding) -> Vec<u8> {
-    let mut parts: Vec<&[u8]> = vec![
-        b"aiviary sealed v1",
-        &key.0,
-        b"access_token",
-        binding.client.as_str().as_bytes(),
-        binding.login.as_str().as_bytes(),
-    ];
-    parts.extend(AccountKind::ALL.map(|kind| binding.ids.get(kind).unwrap_or_default().as_bytes()));
+fn associated_data(key: KeyId, bound: &Bound<'_>) -> Vec<u8> {
+    let labels: [&[u8]; 3] = [b"aiviary sealed v1", &key.0, b"access_token"];
+    let parts = labels.into_iter().chain(bound.iter().map(|part| part.as_bytes()));
     let mut bytes = Vec::with_capacity(160);
     for part in parts {
         let length = u16::try_from(part.len()).expect("ids have at most 64 bytes");
@@ -311,25 +308,16 @@ mod tests {
     use std::collections::HashSet;
 
     use super::*;
-    use crate::credential::{AccountIds, Login};
 
     fn key_of(hex: &str) -> Sealer {
         Sealer::parse(&Secret::new(hex.to_owned())).unwrap()
     }
 
-    fn binding(client: &str, login: Login, ids: [&str; 4]) -> Binding {
-        let mut account_ids = AccountIds::default();
-        for (kind, id) in AccountKind::ALL.into_iter().zip(ids) {
-            account_ids.set(kind, Some(id.to_owned()));
-        }
-        Binding { client: client.parse().unwrap(), login, ids: account_ids }
-    }
-
-    fn vector_1() -> (Sealer, Binding, &'static str) {
+    fn vector_1() -> (Sealer, Bound<'static>, &'static str) {
         let sealer = key_of("000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f");
-        let ids = ["17841400000000001", "108154000000001", "act_123456", "12345678"];
+        let bound = ["clienta", "facebook", "17841400000000001", "108154000000001", "act_123456", "12345678"];
         let cell = "a0a1a2a3a4a5a6a7a8a9aaab:019ed0224919b6be155045e444e7c84f09cbe9df20f8cad08159219b7c9dd0035e2d1edaa9a22bc152";
-        (sealer, binding("clienta", Login::Facebook, ids), cell)
+        (sealer, bound, cell)
     }
 
     #[test]
@@ -343,7 +331,7 @@ mod tests {
 
         let sealer = key_of(&format!("{}{}", "ff".repeat(16), "00".repeat(16)));
         assert_eq!(sealer.key_ids()[0].to_string(), "e5f9419faa78b45c");
-        let second = binding("default", Login::Instagram, [""; 4]);
+        let second = ["default", "instagram", "", "", "", ""];
         let cell = "000000000000000000000000:01e5f9419faa78b45c2632b22b2d25b6927e0a751be2e6930346b8b0833791d1e3fd6d9a";
         let token = Secret::new("IGAAexample".to_owned());
         assert_eq!(sealer.sealing.seal(&token, &second, [0; 12]).as_str(), cell);
@@ -381,17 +369,16 @@ mod tests {
     fn a_cell_opens_only_beside_its_own_client_login_and_accounts() {
         let (sealer, own, cell) = vector_1();
         let envelope = Envelope::parse(cell).unwrap();
-        let mut others = vec![
-            Binding { client: "clientb".parse().unwrap(), ..own.clone() },
-            Binding { login: Login::Instagram, ..own.clone() },
-        ];
-        for kind in AccountKind::ALL {
-            for id in [None, Some("act_1".to_owned())] {
-                let mut ids = own.ids.clone();
-                ids.set(kind, id);
-                others.push(Binding { ids, ..own.clone() });
+        let mut others = Vec::new();
+        for (place, value) in ["clientb", "instagram", "17841400000000002", "1", "act_1", "2"].into_iter().enumerate() {
+            for changed in [value, ""] {
+                let mut other = own;
+                other[place] = changed;
+                others.push(other);
             }
         }
+        // Parts that run together elsewhere are other bytes all the same.
+        others.push(["client", "afacebook", own[2], own[3], own[4], own[5]]);
         for other in others {
             assert_eq!(sealer.open(&envelope, &other).unwrap_err(), OpenError::NotAuthentic, "{other:?}");
         }

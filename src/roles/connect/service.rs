@@ -205,7 +205,7 @@ impl Connect {
     }
 
     fn open(&self, row: &SealedCredential) -> Result<Secret, OpenError> {
-        self.sealer.open(&row.envelope()?, &row.binding)
+        self.sealer.open(&row.envelope()?, &row.binding.bound())
     }
 
     /// All but the token.
@@ -307,7 +307,7 @@ impl Connect {
             return Ok(Saved { created: false, summary, ignored: new.ignored });
         }
 
-        let envelope = self.sealer.seal(&new.token, &row.binding);
+        let envelope = self.sealer.seal(&new.token, &row.binding.bound());
         let row = SealedCredential { cell: envelope.as_str().to_owned(), ..row };
         let line = |event| entry(event).client(&client).envelope(envelope.iv());
         self.audit.record(line(Event::Save)).await?;
@@ -408,7 +408,7 @@ impl Connect {
         let old = self.store.load(&client).await?.ok_or_else(|| ConnectError::NotFound(Some(client.clone())))?;
         let token = self.open(&old).map_err(|source| ConnectError::Unreadable { client: client.clone(), source })?;
         let binding = merged_binding(&ids, login, client.clone(), Some(&old.binding));
-        let envelope = self.sealer.seal(&token, &binding);
+        let envelope = self.sealer.seal(&token, &binding.bound());
         let row =
             SealedCredential { binding, cell: envelope.as_str().to_owned(), updated_at: Some(rfc3339(now)), ..old };
         let line = |event| entry(event).client(&client).envelope(envelope.iv());
