@@ -26,6 +26,13 @@ fn run(arguments: &[&str], variables: &[(&str, &str)]) -> (i32, String, String) 
     (output.status.code().unwrap(), text(output.stdout), text(output.stderr))
 }
 
+const NOCODB: [(&str, &str); 4] = [
+    ("ENCRYPTION_KEY", KEY),
+    ("VM_API_KEY", API_KEY),
+    ("AIVIARY__STORE__URL", "nocodb+http://nocodb:8080"),
+    ("NOCODB_TOKEN", "a-token"),
+];
+
 const RIGHT: [(&str, &str); 2] = [("ENCRYPTION_KEY", KEY), ("VM_API_KEY", API_KEY)];
 
 #[test]
@@ -34,6 +41,12 @@ fn exit_codes_tell_what_happened() {
         (&["check"][..], &RIGHT[..], 0),
         (&["check", "instagram", "sandbox"], &[], 0),
         (&["check", "--json"], &RIGHT, 0),
+        (&["check"], &NOCODB, 0),
+        (&["check"], &NOCODB[..3], 78),
+        (&["store", "copy", "--to", "nowhere:"], &RIGHT, 2),
+        (&["store", "copy", "--to", "sqlite:aiviary.db"], &RIGHT, 2),
+        (&["store", "init", "--bootstrap"], &RIGHT, 2),
+        (&["store"], &RIGHT, 2),
         (&["check"], &[], 78),
         (&["check"], &[("AIVIARY__LOG__FORMAT", "yaml")], 78),
         (&["check", "--config", "/nowhere/a.toml"], &RIGHT, 78),
@@ -107,8 +120,10 @@ fn no_command_prints_a_secret() {
             ("ENCRYPTION_KEY", "EAABsecret"),
             ("VM_API_KEY", "EAABsecret\tEAABsecret"),
             ("META_APP_SECRET", "EAABsecret,"),
+            ("NOCODB_TOKEN", "EAABsecret EAABsecret"),
+            ("AIVIARY__STORE__URL", "nocodb+http://nocodb"),
         ],
-        &[("AIVIARY__STORE__URL", "nocodb+http://EAABsecret"), ("AIVIARY__CLIENT_ID", "EAABsecret!")],
+        &[("AIVIARY__STORE__URL", "nocodb+http://EAABsecret@nocodb"), ("AIVIARY__CLIENT_ID", "EAABsecret!")],
     ];
     for arguments in [
         &["check"][..],
