@@ -1,5 +1,7 @@
 //! The platforms and their catalogues.
 
+pub mod meta_ads;
+
 /// A platform that the mcp role serves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Platform {
