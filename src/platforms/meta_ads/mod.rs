@@ -1,8 +1,10 @@
 //! The Meta Ads catalogue.
 
 mod account;
+mod breakdowns;
 mod campaigns;
 mod insights;
+mod metrics;
 mod period;
 #[cfg(test)]
 mod stand_in;
