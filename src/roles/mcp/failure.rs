@@ -149,6 +149,12 @@ fn tool(error: ToolError, platform: Platform, needs: &str) -> Failure {
         }
         ToolError::NearLimit(wait) => (limited(told, wait), true),
         ToolError::Graph(error) => return graph(&error, platform, needs),
+        ToolError::TooMuch { ref refusal, .. } => {
+            let words = metas_words(refusal);
+            let message = format!("{told} (Meta: {words})");
+            let failure = fail(StatusCode::UNPROCESSABLE_ENTITY, "rejected_by_meta", message).with("retryable", false);
+            return with_graph(failure, refusal);
+        }
         ToolError::Currency(_) | ToolError::Fault(_) => {
             (fail(StatusCode::INTERNAL_SERVER_ERROR, "internal", told), false)
         }
@@ -226,7 +232,11 @@ fn graph(error: &GraphError, platform: Platform, needs: &str) -> Failure {
         ErrorKind::InvalidRequest => (fail(StatusCode::BAD_REQUEST, "invalid_params", words), false),
         _ => (fail(StatusCode::BAD_GATEWAY, "meta_unavailable", format!("Meta is not available: {words}")), true),
     };
-    let failure = failure.with("retryable", retryable);
+    with_graph(failure.with("retryable", retryable), error)
+}
+
+/// Meta's codes and trace id, where it named some.
+fn with_graph(failure: Failure, error: &GraphError) -> Failure {
     let Some(said) = &error.said else { return failure };
     let mut graph = Map::new();
     graph.insert("code".to_owned(), said.code.into());
