@@ -265,6 +265,8 @@ impl<'a> Plan<'a> {
         for metric in &self.metrics {
             metric.put(&mut totals, summary.unwrap_or(&Value::Null), &[])?;
         }
+        // The currency stands beside the list anyhow.
+        totals.remove("currency");
         Ok(totals.into_iter().map(|(name, value)| (format!("total_{name}"), value)).collect())
     }
 
@@ -335,18 +337,27 @@ const ASKED: &[Column] = &[
         .about("for each of attribution_windows, of every metric that comes from actions"),
 ];
 
-/// A row: what it is of, every metric, and members that depend on what was asked.
+/// Where the breakdown stands among [`LEAD_COLUMNS`]: behind what the row is of.
+const BREAKDOWN_AT: usize = 8;
+
+/// A row: what it is of, its breakdown, every metric, and members that depend on what was asked.
 const ROW: &[Column] = &{
-    let mut row = [LEAD_COLUMNS[0]; LEAD_COLUMNS.len() + METRICS.len() + ASKED.len()];
+    let (lead, metrics) = (LEAD_COLUMNS.len(), METRICS.len());
+    let mut row = [ASKED[0]; LEAD_COLUMNS.len() + METRICS.len() + ASKED.len()];
     let mut at = 0;
-    while at < row.len() {
-        row[at] = if at < LEAD_COLUMNS.len() {
-            LEAD_COLUMNS[at].made().when(shown)
-        } else if at < LEAD_COLUMNS.len() + METRICS.len() {
-            METRICS[at - LEAD_COLUMNS.len()].column.made().when(shown)
-        } else {
-            ASKED[at - LEAD_COLUMNS.len() - METRICS.len()]
-        };
+    while at < lead {
+        let place = if at < BREAKDOWN_AT { at } else { at + 1 };
+        row[place] = LEAD_COLUMNS[at].made().when(shown);
+        at += 1;
+    }
+    at = 0;
+    while at < metrics {
+        row[lead + 1 + at] = METRICS[at].column.made().when(shown);
+        at += 1;
+    }
+    at = 1;
+    while at < ASKED.len() {
+        row[lead + metrics + at] = ASKED[at];
         at += 1;
     }
     row
