@@ -48,7 +48,7 @@ pub(super) fn run(args: Credential, context: &Context) -> Result<Exit, Failure> 
 }
 
 /// Files that another user made would lock the service out of its own store.
-fn check_user(config: &Config) -> Result<(), Failure> {
+pub(super) fn check_user(config: &Config) -> Result<(), Failure> {
     let Url::Sqlite(file) = config.store().url;
     let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let Ok(about) = std::fs::metadata(folder) else { return Ok(()) };
@@ -64,7 +64,7 @@ fn check_user(config: &Config) -> Result<(), Failure> {
 }
 
 /// This process, as the trail names it.
-fn caller() -> Caller {
+pub(super) fn caller() -> Caller {
     Caller {
         peer: Peer::Unix { uid: geteuid().as_raw(), pid: Some(getpid().as_raw()) },
         listener: "command line".to_owned(),

@@ -28,7 +28,7 @@ use crate::store::{self, Mode};
 
 pub use failure::ConnectError;
 pub use routes::ROUTES;
-pub use service::{Connect, Saved};
+pub use service::{Connect, Rotated, Rotation, Saved};
 
 /// Settings of the role, checked.
 #[derive(Debug)]

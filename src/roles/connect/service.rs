@@ -1,5 +1,6 @@
 //! Connect itself: save, summary, grant, remove. Sealing, opening, order and audit happen here and nowhere else.
 
+use std::collections::BTreeMap;
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -76,6 +77,28 @@ pub struct Inventory {
     pub key_ids: Vec<KeyId>,
 }
 
+/// What [`Connect::rotate`] did with one credential.
+#[derive(Debug)]
+pub struct Rotated {
+    /// Whose; escaped where the row is malformed.
+    pub client: String,
+    /// Why it was left as it is.
+    pub left: Option<OpenError>,
+}
+
+/// What [`Connect::rotate`] did.
+#[derive(Debug)]
+pub struct Rotation {
+    /// The key under which all are now that are not in `left`.
+    pub first: KeyId,
+    /// Credentials that were sealed anew.
+    pub done: usize,
+    /// Credentials that could not be opened.
+    pub left: Vec<Rotated>,
+    /// Credentials that are now under another key; 0 of a configured one: it can be removed.
+    pub others: BTreeMap<KeyId, usize>,
+}
+
 /// No stored credential can be opened with the keys that are configured.
 #[derive(Debug, thiserror::Error)]
 #[error(
@@ -131,6 +154,12 @@ impl Connect {
             metrics,
             locks: std::array::from_fn(|_| RwLock::default()),
         }
+    }
+
+    /// Ids of the configured keys, the sealing one first.
+    #[must_use]
+    pub fn key_ids(&self) -> Vec<KeyId> {
+        self.sealer.key_ids()
     }
 
     pub(super) fn boundary(&self) -> &Rules {
@@ -401,23 +430,76 @@ impl Connect {
         login: Option<Login>,
         caller: &Caller,
     ) -> Result<Summary, ConnectError> {
-        let entry = |event| by(event, caller);
+        let rebind = |old: &Binding| merged_binding(&ids, login, old.client.clone(), Some(old));
+        let resealed = self.reseal(&client, caller, |_| true, rebind).await?;
+        resealed.ok_or(ConnectError::NotFound(Some(client)))
+    }
+
+    /// Seals every credential that is not under the first key anew under it, one by one: each is complete by itself,
+    /// so that a run that was cut off is simply repeated. `told` hears of each.
+    ///
+    /// # Errors
+    /// When store or trail are away. Rows that do not open are left, and counted.
+    pub async fn rotate(&self, caller: &Caller, mut told: impl FnMut(&Rotated)) -> Result<Rotation, ConnectError> {
+        let first = self.sealer.key_ids()[0];
+        let mut rotation = Rotation { first, done: 0, left: Vec::new(), others: BTreeMap::new() };
+        for row in self.store.list().await? {
+            let outcome = match row {
+                Err(malformed) => Rotated { client: malformed.client, left: Some(OpenError::Malformed) },
+                Ok(row) => {
+                    let needs = |row: &SealedCredential| !row.envelope().is_ok_and(|e| e.key_id() == first);
+                    if !needs(&row) {
+                        continue;
+                    }
+                    let client = &row.binding.client;
+                    let left = match self.reseal(client, caller, needs, Binding::clone).await {
+                        Ok(_) => None,
+                        Err(ConnectError::Unreadable { source, .. }) => Some(source),
+                        Err(error) => return Err(error),
+                    };
+                    Rotated { client: client.to_string(), left }
+                }
+            };
+            told(&outcome);
+            match outcome.left {
+                None => rotation.done += 1,
+                Some(_) => rotation.left.push(outcome),
+            }
+        }
+        // Counted anew: a service that still seals under an old key may have written meanwhile.
+        rotation.others = self.sealer.key_ids().into_iter().skip(1).map(|id| (id, 0)).collect();
+        for row in self.store.list().await?.into_iter().flatten() {
+            if let Some(id) = row.envelope().ok().map(|envelope| envelope.key_id()).filter(|id| *id != first) {
+                *rotation.others.entry(id).or_default() += 1;
+            }
+        }
+        Ok(rotation)
+    }
+
+    /// Reads, opens, seals and writes one row under its lock, if it is still there and `wanted`.
+    async fn reseal(
+        &self,
+        client: &ClientId,
+        caller: &Caller,
+        wanted: impl Fn(&SealedCredential) -> bool,
+        rebind: impl Fn(&Binding) -> Binding,
+    ) -> Result<Option<Summary>, ConnectError> {
         let now = self.clock.now();
-        let _one_at_a_time = self.lock_of(&client).write().await;
+        let _one_at_a_time = self.lock_of(client).write().await;
         let _across_processes = WriteLock::acquire(&self.audit_path).await?;
-        let old = self.store.load(&client).await?.ok_or_else(|| ConnectError::NotFound(Some(client.clone())))?;
+        let Some(old) = self.store.load(client).await?.filter(|row| wanted(row)) else { return Ok(None) };
         let token = self.open(&old).map_err(|source| ConnectError::Unreadable { client: client.clone(), source })?;
-        let binding = merged_binding(&ids, login, client.clone(), Some(&old.binding));
+        let binding = rebind(&old.binding);
         let envelope = self.sealer.seal(&token, &binding.bound());
         let row =
             SealedCredential { binding, cell: envelope.as_str().to_owned(), updated_at: Some(rfc3339(now)), ..old };
-        let line = |event| entry(event).client(&client).envelope(envelope.iv());
+        let line = |event| by(event, caller).client(client).envelope(envelope.iv());
         self.audit.record(line(Event::Reseal)).await?;
         if let Err(error) = self.write(&row, &token).await {
             self.audit.record(line(Event::SaveFailed)).await?;
             return Err(error);
         }
-        Ok(Summary::of(&row, now))
+        Ok(Some(Summary::of(&row, now)))
     }
 
     /// Looks at every row: how many cannot be read, and which keys are in use.
