@@ -1,6 +1,8 @@
 //! Real roles on port 0: connect, the sandbox, both MCP servers, each over real sockets.
 #![allow(dead_code)] // each test binary uses its own part
 
+pub mod tools;
+
 use std::fs;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};

@@ -223,9 +223,14 @@ impl ServerHandler for Handler {
     async fn on_custom_request(
         &self,
         request: CustomRequest,
-        _: RequestContext<RoleServer>,
+        cx: RequestContext<RoleServer>,
     ) -> Result<CustomResult, ErrorData> {
-        if matches!(request.method.as_str(), "tools/call" | "tools/list" | "server/discover" | "initialize") {
+        let known = match request.method.as_str() {
+            "tools/call" | "tools/list" | "server/discover" => true,
+            "initialize" => !is_modern(&cx), // gone with 2026-07-28, whatever its params
+            _ => false,
+        };
+        if known {
             return Err(ErrorData::invalid_params(
                 format!("{}: the params do not fit this method", request.method),
                 None,
