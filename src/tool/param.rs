@@ -97,7 +97,7 @@ pub const CURSOR: Param = Param::new(
     "cursor",
     ParamKind::Cursor,
     "next_cursor of the page before; all other parameters must be the same as there.",
-    "\"eyJjIjoi…\"",
+    "\"eyJjIjoiUVZGSSJ9\"",
 );
 
 impl ParamKind {
