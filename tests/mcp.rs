@@ -16,6 +16,10 @@ use support::tools::{
     Stub, assert_clean, assert_clean_log, assert_failure, by_instagram_login, exchange, faulty, nobody, path_of, with,
 };
 use support::{Fixture, Roles, answer, assert_no_token, sample, status};
+use tokio::io::AsyncWriteExt as _;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Semaphore;
+use tokio::time::timeout;
 
 /// A moment at which the sandbox's messages, which tell the time, stand still.
 fn fixed() -> Clock {
@@ -45,6 +49,7 @@ async fn world(fixture: Fixture) -> Roles {
         sample("broken"),
         dead("ended", sandbox::EXPIRED_TOKEN),
         dead("revoked", sandbox::REVOKED_TOKEN),
+        dead("other_host", sandbox::INSTAGRAM_TOKEN),
         dead("no_insights", sandbox::NO_INSIGHTS_TOKEN),
         with("no_account", json!({"instagram_business_account_id": null, "ad_account_id": null})),
         by_instagram_login("by_instagram"),
@@ -132,6 +137,7 @@ async fn every_error_of_the_contract_is_the_same_in_both_envelopes() {
                 .of_graph(190, Some(463)),
             case("revoked", "get_profile", (424, "token_invalid", false), &["authorise again", "password"])
                 .of_graph(190, Some(460)),
+            case("other_host", "get_profile", (424, "token_invalid", false), &["authorise again"]).of_graph(190, None),
             case("no_insights", insights, (424, "missing_permission", false), &["instagram_manage_insights"])
                 .of_graph(10, None),
             case("permission", "get_profile", (424, "missing_permission", false), &["instagram_basic"])
@@ -248,6 +254,79 @@ async fn a_write_whose_answer_is_lost_is_never_repeated() {
         let id = sandbox::Fault::named(name).unwrap().ig_account();
         assert_eq!(roles.asked_about(&id), 2, "{name}: once in each envelope");
     }
+}
+
+/// Permits for each tool that has begun, may go on, was dropped, or is done.
+static BEGUN: Semaphore = Semaphore::const_new(0);
+static MAY_GO_ON: Semaphore = Semaphore::const_new(0);
+static DROPPED: Semaphore = Semaphore::const_new(0);
+static DONE: Semaphore = Semaphore::const_new(0);
+
+const SLOW: &[Tool] = &[
+    Tool::read("get_slowly", AccountKind::Instagram).row(&[Column::id("id")]).run(|ask| {
+        Box::pin(async move {
+            struct Told(#[expect(dead_code, reason = "lives as long as the work")] Ask);
+            impl Drop for Told {
+                fn drop(&mut self) {
+                    DROPPED.add_permits(1);
+                }
+            }
+            let _told = Told(ask);
+            BEGUN.add_permits(1);
+            std::future::pending().await
+        })
+    }),
+    Tool::write("post_slowly", AccountKind::Instagram).row(&[Column::id("id")]).run(|ask| {
+        Box::pin(async move {
+            BEGUN.add_permits(1);
+            MAY_GO_ON.acquire().await.unwrap().forget();
+            let answer = ask.graph.post(&ask.own("{}/media")?).await;
+            DONE.add_permits(1);
+            Ok(ToolAnswer::Row(answer?).into())
+        })
+    }),
+];
+
+#[tokio::test]
+async fn a_write_ends_when_its_caller_leaves_and_a_read_does_not_go_on() {
+    let roles = Fixture { catalogue: Some(SLOW), writes: Writes::On, ..Fixture::new() }.start().await;
+    roles.keep(&sample("main")).await;
+    let take = async |permits: &Semaphore, what: &str| {
+        let taken = timeout(Duration::from_secs(20), permits.acquire()).await;
+        taken.unwrap_or_else(|_| panic!("no tool is {what}")).unwrap().forget();
+    };
+    let leave = async |body: String| {
+        let mut stream = TcpStream::connect(roles.instagram).await.unwrap();
+        let head = format!("POST /mcp HTTP/1.1\r\nHost: {}\r\nContent-Type: application/json\r\n", roles.instagram);
+        let whole = format!("{head}Content-Length: {}\r\n\r\n{body}", body.len());
+        stream.write_all(whole.as_bytes()).await.unwrap();
+        take(&BEGUN, "begun").await;
+    };
+    let plain = |tool: &str| json!({ "method": tool }).to_string();
+    let over =
+        |tool: &str| json!({"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": {"name": tool}}).to_string();
+    for call in [&plain as &dyn Fn(&str) -> String, &over] {
+        leave(call("post_slowly")).await;
+        leave(call("get_slowly")).await;
+        take(&DROPPED, "dropped").await;
+        MAY_GO_ON.add_permits(1);
+        take(&DONE, "done").await;
+    }
+    let posts = roles.graph_seen.calls();
+    assert_eq!(posts.iter().filter(|call| call.starts_with("POST")).count(), 2, "{posts:?}");
+}
+
+#[tokio::test]
+async fn a_credential_service_that_does_not_answer_is_given_up_in_time() {
+    let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}", silent.local_addr().unwrap());
+    let roles = Fixture { connect: Some(mcp::ConnectAt::Url(url)), ..Fixture::new() }.start().await;
+    let began = Instant::now();
+    let came = roles.plain(roles.instagram, "get_profile", json!({})).await;
+    assert_failure(&came);
+    assert_eq!((came.status, came.code().as_str()), (503, "connect_unavailable"), "{}", came.text);
+    assert!(came.message().contains("did not answer in time"), "{}", came.text);
+    assert!(began.elapsed() < Duration::from_secs(15), "{:?}", began.elapsed());
 }
 
 #[tokio::test]

@@ -316,6 +316,9 @@ async fn what_the_newest_revision_has_no_more_is_not_found() {
         assert_eq!((came.status, &came.json()["error"]["code"]), (404, &json!(-32601)), "{method}: {}", came.text);
         assert_eq!(came.json()["id"], "m-1", "{method}");
     }
+    let whole = initialize(MODERN)["params"].clone();
+    let came = modern(&roles, "initialize", None, whole).await;
+    assert_eq!((came.status, &came.json()["error"]["code"]), (404, &json!(-32601)), "{}", came.text);
     let tool = modern(&roles, "tools/call", Some("nope"), json!({"name": "nope"})).await;
     assert_eq!(tool.json()["error"]["code"], -32602, "{}", tool.text);
 }
