@@ -97,7 +97,7 @@ pub const CURSOR: Param = Param::new(
     "cursor",
     ParamKind::Cursor,
     "next_cursor of the page before; all other parameters must be the same as there.",
-    "\"eyJjIjoi…\"",
+    "\"eyJjIjoiUVZGSSJ9\"",
 );
 
 impl ParamKind {
@@ -247,7 +247,8 @@ impl ArgumentError {
 /// The nearest of `known` to `came`, where one is near enough to be meant.
 #[must_use]
 pub fn nearest<'a>(came: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
-    let scored = known.into_iter().map(|name| (strsim::jaro_winkler(&came.to_lowercase(), name), name));
+    let came = came.to_lowercase();
+    let scored = known.into_iter().map(|name| (strsim::jaro_winkler(&came, &name.to_lowercase()), name));
     let best = scored.max_by(|a, b| a.0.total_cmp(&b.0))?;
     (best.0 > 0.75).then_some(best.1)
 }
