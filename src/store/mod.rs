@@ -85,7 +85,7 @@ impl FromStr for Url {
         match text.split_once(':') {
             Some(("sqlite", file)) if !file.is_empty() && !file.starts_with("//") => Ok(Self::Sqlite(file.into())),
             Some(("nocodb+http" | "nocodb+https", _)) => {
-                Err(GrammarError("this release does not have NocoDB stores yet; write sqlite:FILE"))
+                Err(GrammarError("a NocoDB store, which this release does not have yet; write sqlite:FILE"))
             }
             _ => Err(GrammarError("no kind of store that is known; write sqlite:FILE")),
         }
@@ -145,7 +145,7 @@ mod tests {
         }
         for nocodb in ["nocodb+http://127.0.0.1:8080", "nocodb+https://a.example"] {
             let error = nocodb.parse::<Url>().unwrap_err().to_string();
-            assert!(error.contains("this release does not have NocoDB"), "{error}");
+            assert!(error.contains("this release does not have yet"), "{error}");
         }
     }
 
