@@ -78,7 +78,7 @@ impl Ask {
     }
 
     /// The whole work of a tool whose columns say all.
-    pub(super) async fn own_node(&self, _tool: &Tool) -> Result<Answer, ToolError> {
+    pub(super) async fn own_node(&self) -> Result<Answer, ToolError> {
         let request = self.own("{}")?.fields(self.fields(true));
         Ok(Answer::Row(self.graph.get(&request).await?))
     }

@@ -355,7 +355,7 @@ impl Tool {
         self.check_account(&ask.account)?;
         let args = ask.args.clone();
         let done = match self.work {
-            Work::Node => ask.own_node(self).await?.into(),
+            Work::Node => ask.own_node().await?.into(),
             Work::Run(run) => run(ask).await?,
         };
         self.value(&args, &done)

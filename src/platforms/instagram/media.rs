@@ -266,6 +266,8 @@ const AVG_WATCH: &str = "ig_reels_avg_watch_time";
 const TOTAL_WATCH: &str = "ig_reels_video_view_total_time";
 const SKIP_RATE: &str = "reels_skip_rate";
 const REEL_ONLY: [&str; 3] = [AVG_WATCH, TOTAL_WATCH, SKIP_RATE];
+/// The members that these are.
+const REEL_MEMBERS: [&str; 3] = ["avg_watch_time_ms", "total_watch_time_ms", "reels_skip_rate"];
 
 pub(super) const GET_MEDIA: Tool = Tool::read("get_media", AccountKind::Instagram)
     .about(
@@ -324,10 +326,7 @@ fn get_media(ask: Ask) -> BoxFuture<'static, Result<Done, ToolError>> {
 
 /// The node, without its numbers where Meta refuses them.
 async fn read_media(ask: &Ask, id: &str, reel: bool) -> Result<Value, ToolError> {
-    let columns = |reel: bool| {
-        let is_reels = |column: &&Column| fields([*column], true).contains("reels");
-        ask.asked_columns().filter(move |column| reel || !is_reels(column))
-    };
+    let columns = |reel: bool| ask.asked_columns().filter(move |column| reel || !REEL_MEMBERS.contains(&column.name));
     let request = |fields: String| Ok::<_, ToolError>(Request::new("{}", &[id])?.fields(fields));
     match ask.graph.get(&request(fields(columns(reel), true))?).await {
         Err(error) if !error.is_not_visible() && (spoils_numbers(&error) || lacks_permission(&error)) => {

@@ -79,7 +79,13 @@ pub async fn start(settings: Settings) -> Result<Running, StartError> {
     let found = connect.inventory().await.map_err(StartError::failed)?;
     connect.check_keys(&found).map_err(StartError::configuration)?;
     connect.settle().await.map_err(StartError::failed)?;
-    info!(credentials = found.rows, unreadable = found.unreadable, "the store is open");
+    for row in &found.unreadable {
+        error!("a stored credential is unreadable: {row}");
+    }
+    for client in &found.expiry_unreadable {
+        error!("token_expires_at of client {client} is no date; it counts as unknown");
+    }
+    info!(credentials = found.rows, unreadable = found.unreadable.len(), "the store is open");
     Ok(Running { connect, bound, drain })
 }
 

@@ -69,10 +69,10 @@ const LOCKS: usize = 64;
 pub struct Inventory {
     /// Rows there are.
     pub rows: u64,
-    /// Rows of malformed form, or sealed by a key that is not configured.
-    pub unreadable: u64,
-    /// Rows whose expiry is no date.
-    pub expiry_unreadable: u64,
+    /// Rows of malformed form or under a key that is not configured: whose, and why.
+    pub unreadable: Vec<String>,
+    /// Clients whose expiry is no date.
+    pub expiry_unreadable: Vec<String>,
     /// Keys that rows were sealed with.
     pub key_ids: Vec<KeyId>,
 }
@@ -513,36 +513,36 @@ impl Connect {
             found.rows += 1;
             let row = match row {
                 Ok(row) => row,
-                Err(error) => {
-                    error!(%error, "a stored row is unreadable");
-                    found.unreadable += 1;
+                Err(malformed) => {
+                    found.unreadable.push(malformed.to_string());
                     continue;
                 }
             };
             let client = &row.binding.client;
             self.show_expiry(&row);
             if row.expiry() == Expiry::Unreadable {
-                error!(client.id = %client, "token_expires_at of this client is no date; it counts as unknown");
-                found.expiry_unreadable += 1;
+                found.expiry_unreadable.push(client.to_string());
             }
-            match row.envelope() {
-                Err(error) => {
-                    error!(client.id = %client, %error, "the stored credential is unreadable");
-                    found.unreadable += 1;
-                }
+            let trouble = match row.envelope() {
+                Err(error) => Some(error),
                 Ok(envelope) => {
                     let id = envelope.key_id();
-                    if !configured.contains(&id) {
-                        error!(client.id = %client, key = %id, "the stored credential needs a key that is not configured");
-                        found.unreadable += 1;
-                    } else if !found.key_ids.contains(&id) && self.open(&row).is_err() {
-                        // One cell of each key is opened: a key id that fits a key that does not is a fault of ours.
-                        error!(client.id = %client, key = %id, "the stored credential does not open");
-                    }
-                    if !found.key_ids.contains(&id) {
+                    let new = !found.key_ids.contains(&id);
+                    if new {
                         found.key_ids.push(id);
                     }
+                    // One cell of each key is opened; whether the others are authentic, a grant finds out.
+                    if !configured.contains(&id) {
+                        Some(OpenError::UnknownKey(id))
+                    } else if new {
+                        self.open(&row).err()
+                    } else {
+                        None
+                    }
                 }
+            };
+            if let Some(error) = trouble {
+                found.unreadable.push(format!("client {client}: {error}"));
             }
         }
         Ok(found)
@@ -584,8 +584,8 @@ impl Connect {
         let mut readiness = Readiness::default();
         match self.inventory().await {
             Ok(found) => {
-                readiness.unreadable = found.unreadable;
-                readiness.expiry_unreadable = found.expiry_unreadable;
+                readiness.unreadable = found.unreadable.len() as u64;
+                readiness.expiry_unreadable = found.expiry_unreadable.len() as u64;
             }
             Err(error) => {
                 warn!(%error, "the store does not answer");
