@@ -926,6 +926,20 @@ async fn an_older_token_never_replaces_a_newer_one() {
     assert_eq!(post(&roles, body("OrderD", Some("2026-11-21T00:00:00Z"))).await.status(), 200, "newer is taken");
     assert_eq!(post(&roles, body("OrderE", None)).await.status(), 200, "without a date the last to arrive wins");
     assert_eq!(row("issued_at"), None, "the issue date is always the new body's");
+    assert_eq!(post(&roles, body("OrderC", Some("2026-11-21T00:00:00.750+00:00"))).await.status(), 200);
+    assert_eq!(row("issued_at").as_deref(), Some("2026-11-21T00:00:00.75Z"));
+    let cell = row("access_token");
+    assert_error(
+        "older within the second",
+        &post(&roles, body("OrderA", Some("2026-11-21T00:00:00.5Z"))).await,
+        409,
+        "stale",
+    );
+    assert_error("older, whole", &post(&roles, body("OrderA", Some("2026-11-21T00:00:00Z"))).await, 409, "stale");
+    assert_eq!(post(&roles, body("OrderC", Some("2026-11-21T00:00:00.75Z"))).await.status(), 200, "the same again");
+    assert_eq!(row("access_token"), cell);
+    assert_eq!(post(&roles, body("OrderE", None)).await.status(), 200);
+    assert_eq!(row("issued_at"), None);
     assert_eq!(
         post(&roles, body("OrderF", Some("2026-11-19T00:00:00Z"))).await.status(),
         200,

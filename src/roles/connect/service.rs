@@ -653,7 +653,8 @@ fn merge(new: &NewCredential, client: ClientId, old: Option<&SealedCredential>, 
         cell: String::new(),
         expires: new.expires.map(rfc3339),
         scopes: new.scopes.as_ref().filter(|scopes| !scopes.is_empty()).map(|scopes| scopes.join(",")),
-        issued_at: new.issued_at.map(rfc3339),
+        // Whole: of two tokens within one second, the older must be known as such.
+        issued_at: new.issued_at.map(|at| at.to_string()),
         updated_at: Some(rfc3339(now)),
     }
 }
