@@ -89,6 +89,7 @@ impl NewCredential {
                 continue;
             }
             match name.as_str() {
+                "client_id" | "login" | "expires_in" if is_null(raw) => {}
                 "access_token" => token = text(raw).filter(|token| is_token(token)),
                 "client_id" => {
                     let expected = "1 to 64 of the characters A-Z a-z 0-9 . _ -";
@@ -358,6 +359,7 @@ mod tests {
         assert_eq!(ends(r#","expires_in":0"#), None);
         assert_eq!(ends(r#","token_expires_at":"2027-01-10T01:00:00+01:00""#).as_deref(), Some("2027-01-10T00:00:00Z"));
         assert_eq!(ends(r#","token_expires_at":null"#), None);
+        assert_eq!(ends(r#","expires_in":null,"client_id":null,"login":null"#), None);
     }
 
     #[test]
