@@ -185,3 +185,14 @@ fn only_one_file_knows_the_protocol_library() {
         .collect();
     assert_eq!(knowing, ["roles/mcp/protocol.rs"]);
 }
+
+#[test]
+fn ring_is_the_only_cryptography_library() {
+    let lock = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("Cargo.lock")).unwrap();
+    let names: BTreeSet<&str> =
+        lock.lines().filter_map(|line| line.strip_prefix("name = \"")?.strip_suffix('"')).collect();
+    assert!(names.contains("ring") && names.contains("rustls"));
+    for other in ["aws-lc-rs", "aws-lc-sys", "openssl", "openssl-sys", "native-tls", "boring", "graviola", "aes-gcm"] {
+        assert!(!names.contains(other), "{other} came in");
+    }
+}
