@@ -152,7 +152,14 @@ async fn every_error_of_the_contract_is_the_same_in_both_envelopes() {
             case("rate_limit", "get_profile", (429, "rate_limited", true), &["wait 3600 s"]).of_graph(4, None),
             case("transient", "get_profile", (502, "meta_unavailable", true), &["retry your request"])
                 .of_graph(2, None),
-            case("unavailable", "get_profile", (502, "meta_unavailable", true), &[]),
+            case(
+                "unavailable",
+                "get_profile",
+                (502, "meta_unavailable", true),
+                &["available: the answer is a web page"],
+            ),
+            case("cut", "get_profile", (502, "meta_unavailable", true), &["available: the answer is cut off"]),
+            case("redirect", "get_profile", (502, "meta_unavailable", true), &["available: the answer is a redirect"]),
         ],
     )
     .await;
@@ -648,7 +655,7 @@ const FATES: &[(&str, u16, &str, usize)] = &[
     ("redirect", 502, "meta_unavailable", 1),
     ("huge", 422, "rejected_by_meta", 1),
     ("token_in_error", 200, "", 1),
-    ("empty_data", 200, "", 1),
+    ("empty_data", 502, "meta_unavailable", 1),
     ("views_refused", 200, "", 1),
     ("media_insights_refused", 200, "", 1),
 ];
@@ -672,11 +679,6 @@ async fn every_fault_of_meta_becomes_its_code_after_a_bounded_number_of_calls() 
             };
             let body = json!({ "method": tool }).to_string();
             let came = roles.post_mcp(roles.of(platform), &path_of(name), body).await;
-            // An ad account without currency and time zone is no answer; an Instagram account may have no members.
-            let (status, code) = match (platform, *name) {
-                (Platform::MetaAds, "empty_data") => (&502, &"meta_unavailable"),
-                _ => (status, code),
-            };
             assert_eq!(came.status, *status, "{name}: {}", came.text);
             assert_clean(&came.text);
             if *status != 200 {

@@ -8,7 +8,7 @@ use rust_decimal::Decimal;
 use serde_json::{Value, json};
 
 use super::{joined, read, set_amount};
-use crate::graph::{ErrorKind, GraphError};
+use crate::graph::GraphError;
 use crate::tool::money::decimal;
 use crate::tool::{Answer, Ask, Column, Done, Tool, ToolError};
 
@@ -31,7 +31,7 @@ impl AccountFacts {
         let text = |member: &str| raw[member].as_str().map(str::to_owned);
         let (Some(currency), Some(time_zone)) = (text("currency"), text("timezone_name")) else {
             // Every ad account has both: an answer without them is none.
-            return Err(GraphError::of_kind(ErrorKind::Unavailable).into());
+            return Err(GraphError::malformed().into());
         };
         let zone = TimeZone::get(&time_zone).map_err(|_| ToolError::Fault("the ad account's time zone is unknown"))?;
         Ok(Self { currency, time_zone, zone })

@@ -168,9 +168,11 @@ fn limited(message: String, wait: Duration) -> Failure {
         .retry_after(wait)
 }
 
-/// Meta's own words: those for people first.
+/// Meta's own words, those for people first; where it had none, what went wrong on the way.
 fn metas_words(error: &GraphError) -> String {
-    let Some(said) = &error.said else { return error.to_string() };
+    let Some(said) = &error.said else {
+        return std::error::Error::source(error).map_or_else(|| error.to_string(), ToString::to_string);
+    };
     match (&said.user_title, &said.user_msg) {
         (Some(title), Some(text)) => format!("{title}: {text}"),
         (None, Some(text)) => text.clone(),
