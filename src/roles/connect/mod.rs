@@ -23,7 +23,7 @@ use crate::credential::ClientId;
 use crate::crypto::Sealer;
 use crate::exposure::{Listener, Rules};
 use crate::secret::Secret;
-use crate::server::{self, Bound, Keys, Limits, Server};
+use crate::server::{self, Bound, Keys, Limits, Local, Server};
 use crate::store::{self, Mode};
 
 pub use failure::ConnectError;
@@ -120,6 +120,12 @@ impl Running {
     #[must_use]
     pub fn addresses(&self) -> Vec<SocketAddr> {
         self.bound.iter().filter_map(Bound::address).collect()
+    }
+
+    /// Where this process reaches its own first listener.
+    #[must_use]
+    pub fn local(&self) -> Option<Local> {
+        self.bound.first()?.local()
     }
 
     /// The role itself, for a caller in the same process.
