@@ -129,11 +129,11 @@ fn sockets(c: &mut Criterion) {
 criterion_group!(benches, sealing, sockets);
 
 /// The median of `runs` timings of `work`.
-fn median(runs: usize, mut work: impl FnMut()) -> Duration {
+fn median<T>(runs: usize, mut work: impl FnMut() -> T) -> Duration {
     let mut all: Vec<Duration> = (0..runs)
         .map(|_| {
             let began = Instant::now();
-            work();
+            black_box(work());
             began.elapsed()
         })
         .collect();
@@ -149,8 +149,8 @@ fn ratios() {
     let http = roles.http.clone();
     let grant = format!("http://{}/api/credentials/token", roles.internal);
     let call = format!("http://{}/mcp", roles.instagram);
-    let time = |url: &str| median(500, || drop(runtime.block_on(get(&http, url))));
-    let time_post = |url: &str| median(500, || drop(runtime.block_on(post(&http, url, PROFILE))));
+    let time = |url: &str| median(500, || runtime.block_on(get(&http, url)));
+    let time_post = |url: &str| median(500, || runtime.block_on(post(&http, url, PROFILE)));
     println!("\nratios to the bare floor of the same run, medians of 500");
     for _ in 0..2 {
         let (bare, granted) = (time(&floor), time(&grant));

@@ -89,6 +89,7 @@ impl NewCredential {
                 continue;
             }
             match name.as_str() {
+                "client_id" | "login" | "expires_in" if is_null(raw) => {}
                 "access_token" => token = text(raw).filter(|token| is_token(token)),
                 "client_id" => {
                     let expected = "1 to 64 of the characters A-Z a-z 0-9 . _ -";
@@ -155,8 +156,14 @@ fn moment(field: &'static str, raw: &RawValue) -> Result<Option<Timestamp>, Fiel
     if is_null(raw) {
         return Ok(None);
     }
-    let at = text(raw).and_then(|text| text.parse().ok());
+    let at = text(raw).filter(|text| is_plain_moment(text)).and_then(|text| text.parse().ok());
     at.map(Some).ok_or_else(|| FieldError::new(field, "a moment in RFC 3339, as 2026-11-23T09:00:00Z"))
+}
+
+/// Leaves out what jiff reads beyond RFC 3339: signed years, which no cell could be read back from, and `[zones]`.
+fn is_plain_moment(text: &str) -> bool {
+    text.starts_with(|first: char| first.is_ascii_digit())
+        && text.bytes().all(|b| b.is_ascii_digit() || b"-:.+TtZz ".contains(&b))
 }
 
 fn seconds(raw: &RawValue) -> Result<i64, FieldError> {
@@ -352,6 +359,7 @@ mod tests {
         assert_eq!(ends(r#","expires_in":0"#), None);
         assert_eq!(ends(r#","token_expires_at":"2027-01-10T01:00:00+01:00""#).as_deref(), Some("2027-01-10T00:00:00Z"));
         assert_eq!(ends(r#","token_expires_at":null"#), None);
+        assert_eq!(ends(r#","expires_in":null,"client_id":null,"login":null"#), None);
     }
 
     #[test]
@@ -372,6 +380,8 @@ mod tests {
             (r#"{"access_token":"t","facebook_page_id":1.5}"#, "facebook_page_id"),
             (r#"{"access_token":"t","meta_user_id":-3}"#, "meta_user_id"),
             (r#"{"access_token":"t","token_expires_at":"soon"}"#, "token_expires_at"),
+            (r#"{"access_token":"t","token_expires_at":"-000001-01-10T00:00:00Z"}"#, "token_expires_at"),
+            (r#"{"access_token":"t","issued_at":"2026-01-10T00:00:00Z[Europe/Berlin]"}"#, "issued_at"),
             (r#"{"access_token":"t","expires_in":-1}"#, "expires_in"),
             (r#"{"access_token":"t","expires_in":1.5}"#, "expires_in"),
             (r#"{"access_token":"t","expires_in":5,"token_expires_at":"2027-01-10T00:00:00Z"}"#, "expires_in"),

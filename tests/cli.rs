@@ -1,10 +1,17 @@
 //! The real binary, as a shell sees it.
 
-use std::io::Read as _;
+#[path = "support/process.rs"]
+mod process;
+
+use std::io::{Read as _, Write as _};
 use std::net::TcpListener;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
+use aiviary::cli::Cli;
+use aiviary::platforms::Platform;
+use clap::CommandFactory as _;
+use serde_json::Value;
 use tempfile::TempDir;
 
 const KEY: &str = "000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f";
@@ -12,9 +19,13 @@ const API_KEY: &str = "an-api-key-of-good-length";
 
 /// The binary in `folder` with nothing but `variables` around it, reading an empty file instead of a real set-up's.
 fn aiviary(folder: &Path, arguments: &[&str], variables: &[(&str, &str)]) -> Output {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_aiviary"));
-    command.args(arguments).env_clear().env("AIVIARY_CONFIG", "/dev/null").envs(variables.iter().copied());
-    command.current_dir(folder).output().unwrap()
+    process::command(folder, arguments, variables).output().unwrap()
+}
+
+/// Exit code, data and words.
+fn texts(output: Output) -> (i32, String, String) {
+    let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
+    (output.status.code().unwrap(), text(output.stdout), text(output.stderr))
 }
 
 fn run(arguments: &[&str], variables: &[(&str, &str)]) -> (i32, String, String) {
@@ -22,8 +33,7 @@ fn run(arguments: &[&str], variables: &[(&str, &str)]) -> (i32, String, String) 
     let output = aiviary(folder.path(), arguments, variables);
     let left = std::fs::read_dir(folder.path()).unwrap().count();
     assert_eq!(left, 0, "{arguments:?} left files");
-    let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
-    (output.status.code().unwrap(), text(output.stdout), text(output.stderr))
+    texts(output)
 }
 
 const NOCODB: [(&str, &str); 4] = [
@@ -91,8 +101,8 @@ fn check_shows_what_holds() {
         "  graph.timeout = \"9s\"   # AIVIARY__GRAPH__TIMEOUT\n",
         "  ENCRYPTION_KEY        set       variable\n",
         "  MCP_API_KEY           missing\n",
-        "  connect 127.0.0.1:8006, public (connect.public[0])\n    GET /healthz\n    POST /api/credentials\n    \
-         DELETE /api/credentials\n  instagram",
+        "  connect 127.0.0.1:8006, public (connect.public[0])\n    POST /api/credentials\n    \
+         DELETE /api/credentials\n    GET /healthz\n  instagram",
     ] {
         assert!(out.contains(said), "{said}: {out}");
     }
@@ -125,6 +135,9 @@ fn no_command_prints_a_secret() {
         ],
         &[("AIVIARY__STORE__URL", "nocodb+http://EAABsecret@nocodb"), ("AIVIARY__CLIENT_ID", "EAABsecret!")],
     ];
+    // Where the configuration is good, the server says so and finds its port taken.
+    let held = TcpListener::bind("127.0.0.1:0").unwrap();
+    let taken = held.local_addr().unwrap().to_string();
     for arguments in [
         &["check"][..],
         &["check", "--json"],
@@ -137,7 +150,9 @@ fn no_command_prints_a_secret() {
         &["call", "--platform", "instagram", "get_account_info"],
     ] {
         for variables in sets {
-            let output = aiviary(folder.path(), arguments, variables);
+            let mut variables = variables.to_vec();
+            variables.push(("AIVIARY__CONNECT__INTERNAL", &taken));
+            let output = aiviary(folder.path(), arguments, &variables);
             let said =
                 format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
             assert!(!said.contains("EAABsecret") && !said.contains(KEY), "{arguments:?} {said}");
@@ -179,7 +194,6 @@ fn a_reader_that_goes_away_is_no_failure() {
 
 /// A role that answers one question with `status` and `body`.
 fn role(status: &'static str, body: &'static str) -> String {
-    use std::io::Write as _;
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
     std::thread::spawn(move || {
@@ -210,4 +224,192 @@ fn health_says_ready_waiting_or_away() {
     assert_eq!((exit, out.as_str()), (0, "service: ready\n"));
     let (exit, ..) = run(&["health", "instagram"], &[("AIVIARY__MCP__INSTAGRAM__LISTEN", "unix:/nowhere/a.sock")]);
     assert_eq!(exit, 69);
+}
+
+/// The words of every command, `serve mcp` as well as `serve`.
+fn commands(of: &clap::Command, before: &[String]) -> Vec<Vec<String>> {
+    let mut all = vec![before.to_vec()];
+    for command in of.get_subcommands() {
+        let mut words = before.to_vec();
+        words.push(command.get_name().to_owned());
+        all.extend(commands(command, &words));
+    }
+    all
+}
+
+#[test]
+fn every_command_has_help() {
+    let all = commands(&Cli::command(), &[]);
+    assert!(all.contains(&vec!["serve".to_owned(), "mcp".to_owned()]) && all.len() > 20, "{all:?}");
+    for words in all {
+        let mut arguments: Vec<&str> = words.iter().map(String::as_str).collect();
+        arguments.push("--help");
+        let (exit, out, err) = run(&arguments, &[]);
+        let usage = format!(
+            "Usage: {}",
+            ["aiviary"].iter().chain(&arguments[..words.len()]).cloned().collect::<Vec<_>>().join(" ")
+        );
+        assert!(exit == 0 && err.is_empty() && out.contains(&usage), "{words:?}: {out}{err}");
+        assert!(!out.contains('\u{1b}'), "no colour off a terminal: {words:?}");
+        let first = out.lines().next().unwrap_or_default();
+        assert!(first.len() > 3 && !first.starts_with("Usage"), "{words:?} does not say what it is for: {first}");
+    }
+}
+
+#[test]
+fn the_catalogue_comes_in_three_forms() {
+    let (exit, text, _) = run(&["tools"], &[]);
+    let (_, markdown, _) = run(&["tools", "--markdown"], &[]);
+    let (_, json, _) = run(&["tools", "--json"], &[]);
+    let json: Value = serde_json::from_str(&json).unwrap();
+    let mut seen = 0;
+    for platform in Platform::ALL {
+        for tool in platform.catalogue() {
+            assert!(text.contains(&format!("  {} ", tool.name)), "{}", tool.name);
+            assert!(markdown.contains(&format!("\n## `{}`\n", tool.name)), "{}", tool.name);
+            let told = &json["tools"][seen];
+            assert_eq!((&told["name"], &told["platform"]), (&tool.name.into(), &platform.name().into()));
+            assert_eq!(told["input_schema"]["type"], "object", "{}", tool.name);
+            seen += 1;
+        }
+        let (_, one, _) = run(&["tools", "--platform", platform.name()], &[]);
+        assert!(text.contains(&one) && one.starts_with(platform.name()));
+    }
+    assert_eq!((exit, json["tools"].as_array().map(Vec::len)), (0, Some(seen)));
+}
+
+#[test]
+fn the_tool_pages_are_what_the_catalogue_says() {
+    for platform in Platform::ALL {
+        let path = format!("{}/docs/tools-{}.md", env!("CARGO_MANIFEST_DIR"), platform.name());
+        let (_, now, _) = run(&["tools", "--platform", platform.name(), "--markdown"], &[]);
+        assert!(std::fs::read_to_string(&path).is_ok_and(|page| page == now), "{path} is old: run `make docs`");
+    }
+}
+
+/// The binary in `folder`, with `input` on its standard input.
+fn fed(folder: &Path, arguments: &[&str], input: &[u8]) -> (i32, String, String) {
+    let mut command = process::command(folder, arguments, &RIGHT);
+    let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    // One that refuses its arguments does not read.
+    let _ = child.stdin.take().unwrap().write_all(input);
+    texts(child.wait_with_output().unwrap())
+}
+
+#[test]
+fn credentials_are_kept_from_the_shell() {
+    const TOKEN: &str = "EAABfromtheshell";
+    let folder = TempDir::new().unwrap();
+    let at = folder.path();
+    let mut said = String::new();
+    let mut step = |arguments: &[&str], input: &str, exit: i32| {
+        let (code, out, err) = fed(at, arguments, input.as_bytes());
+        assert_eq!(code, exit, "{arguments:?}: {out}{err}");
+        said.push_str(&format!("{out}{err}"));
+        (out, err)
+    };
+    let (_, err) = step(&["credential", "list"], "", 1);
+    assert!(err.contains("no credential store"), "{err}");
+    assert_eq!(std::fs::read_dir(at).unwrap().count(), 0, "a list makes no store");
+
+    let expiry = "2099-01-01T00:00:00Z";
+    let add = ["credential", "add", "--client", "acme", "--ad-account-id", "17", "--token-expires-at", expiry];
+    let (out, _) = step(&add, &format!("{TOKEN}\n"), 0);
+    let summary: Value = serde_json::from_str(&out).unwrap();
+    assert_eq!((&summary["ad_account_id"], &summary["token_expires_at"]), (&"act_17".into(), &expiry.into()));
+    for (input, exit) in [("", 2), ("\n", 2), ("two words\n", 1)] {
+        let (out, err) = step(&["credential", "add", "--client", "acme"], input, exit);
+        assert!(out.is_empty() && !err.contains("two words"), "{err}");
+    }
+    let (out, _) = step(&["credential", "list"], "", 0);
+    assert!(out.starts_with("acme  facebook  ") && out.contains("ads act_17") && out.contains(expiry), "{out}");
+    let (out, _) = step(&["credential", "set", "--client", "acme", "--facebook-page-id", "19"], "", 0);
+    assert_eq!(serde_json::from_str::<Value>(&out).unwrap()["facebook_page_id"], "19");
+    step(&["credential", "set", "--client", "acme", "--facebook-page-id", "one"], "", 2);
+    let (out, _) = step(&["credential", "list", "--json"], "", 0);
+    let list: Value = serde_json::from_str(&out).unwrap();
+    assert_eq!(
+        (&list["credentials"][0]["facebook_page_id"], list["credentials"][0].get("access_token")),
+        (&"19".into(), None)
+    );
+
+    // The ids are bound to the token, which still opens.
+    let (served, port) = process::Served::connect(at, &RIGHT);
+    let (status, grant) = process::request(port, "GET", "/api/credentials/token", &[], "");
+    assert!(status == 200 && grant.contains(TOKEN), "{grant}");
+    assert_eq!(served.end("TERM").0, Some(0));
+
+    let (out, _) = step(&["credential", "remove", "--client", "acme"], "", 0);
+    assert_eq!(out, "removed acme\n");
+    step(&["credential", "remove", "--client", "acme"], "", 1);
+    let (out, _) = step(&["audit", "list"], "", 0);
+    let events: Vec<&str> =
+        out.lines().filter(|line| line.contains("acme")).map(|line| line.split_whitespace().nth(2).unwrap()).collect();
+    assert_eq!(events, ["save", "reseal", "grant", "remove"], "{out}");
+    assert!(!said.contains(TOKEN), "{said}");
+}
+
+#[test]
+fn the_trail_is_listed_and_verified() {
+    let folder = TempDir::new().unwrap();
+    let at = folder.path();
+    let told = |arguments: &[&str]| texts(aiviary(at, arguments, &RIGHT));
+    for arguments in [&["audit", "list"][..], &["audit", "verify"], &["audit", "verify", "other.jsonl"]] {
+        let (exit, _, err) = told(arguments);
+        let file = arguments.get(2).unwrap_or(&"audit.jsonl");
+        assert!(exit == 1 && err.contains(&format!("`{file}`")), "{arguments:?}: {err}");
+    }
+    for client in ["acme", "other"] {
+        assert_eq!(fed(at, &["credential", "add", "--client", client], b"EAABtoken").0, 0);
+    }
+    let (_, out, _) = told(&["audit", "list", "--client", "acme", "--json"]);
+    let lines: Vec<Value> = out.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert!(lines.len() == 1 && lines[0]["event"] == "save" && lines[0]["client_id"] == "acme", "{out}");
+    let (exit, out, _) = told(&["audit", "list", "--since", "2999-01-01T00:00:00Z"]);
+    assert_eq!((exit, out.as_str()), (0, ""));
+    assert_eq!(told(&["audit", "list", "--since", "yesterday"]).0, 2);
+
+    let (exit, out, _) = told(&["audit", "verify"]);
+    assert!(exit == 0 && out.starts_with("6 lines, seq 1..6, head "), "{out}");
+    let head = out.trim_end().rsplit(' ').next().unwrap();
+    assert_eq!(told(&["audit", "verify", "--head", &format!("6:{head}")]).0, 0);
+    assert_eq!(told(&["audit", "verify", "--head", &format!("5:{head}")]).0, 1);
+    assert_eq!(told(&["audit", "verify", "--head", head]).0, 2);
+
+    let file = at.join("audit.jsonl");
+    let text = std::fs::read_to_string(&file).unwrap();
+    std::fs::write(&file, text.replacen("\"acme\"", "\"bcme\"", 1)).unwrap();
+    let (exit, _, err) = told(&["audit", "verify"]);
+    assert!(exit == 1 && err.contains("audit.jsonl:2: seq 2: hash"), "{err}");
+}
+
+#[test]
+fn a_call_exits_by_what_came_of_it() {
+    let folder = TempDir::new().unwrap();
+    let (served, ports) = process::sandbox(folder.path(), &[]);
+    let (connect, graph) =
+        (format!("http://127.0.0.1:{}", ports.connect), format!("http://127.0.0.1:{}", ports.sandbox));
+    let nobody = format!("http://{}", TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap());
+    let call = |connect: &str, graph: &str, arguments: &[&str]| {
+        let variables = [("AIVIARY__MCP__CONNECT_URL", connect), ("AIVIARY__GRAPH__BASE_URL", graph)];
+        let all: Vec<&str> = ["call", "--platform", "instagram"].iter().chain(arguments).copied().collect();
+        run(&all, &variables)
+    };
+    let (exit, out, err) = call(&connect, &graph, &["get_recent_media", r#"{"limit":2}"#]);
+    assert_eq!((exit, err.as_str()), (0, ""));
+    assert_eq!(serde_json::from_str::<Value>(&out).unwrap()["media"].as_array().map(Vec::len), Some(2));
+    for (connect, graph, arguments, code, said) in [
+        (&connect, &graph, &["get_recent_media", r#"{"limit":1000}"#][..], 64, "limit"),
+        (&connect, &graph, &["get_recent_media", r#"{"limt":1}"#], 64, "limit"),
+        (&connect, &graph, &["get_recent_media", "{"], 64, "JSON"),
+        (&connect, &graph, &["get_recent_medai"], 1, "get_recent_media"),
+        (&connect, &graph, &["get_profile", "--client", "nobody"], 1, "not_connected"),
+        (&connect, &graph, &["get_profile", "--client", "no/body"], 2, "--client"),
+        (&nobody, &graph, &["get_profile"], 69, "connect_unavailable"),
+        (&connect, &nobody, &["get_profile"], 69, "meta_unavailable"),
+    ] {
+        let (exit, out, err) = call(connect, graph, arguments);
+        assert!(exit == code && out.is_empty() && err.contains(said), "{arguments:?}: {exit} {out}{err}");
+    }
+    assert_eq!(served.end("TERM").0, Some(0));
 }

@@ -97,6 +97,13 @@ fn module(path: &Path) -> String {
     }
 }
 
+/// Whether the file is a module of tests alone.
+fn is_of_tests(file: &Path) -> bool {
+    let name = file.file_stem().unwrap().to_string_lossy().into_owned();
+    let parent = file.with_file_name("mod.rs");
+    fs::read_to_string(parent).is_ok_and(|text| text.contains(&format!("#[cfg(test)]\nmod {name};")))
+}
+
 #[test]
 fn imports_point_down_only() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
@@ -113,6 +120,9 @@ fn imports_point_down_only() {
             assert!(matches!(from.as_str(), "lib" | "main" | "cli"), "{from} has no row in this test");
             continue;
         };
+        if is_of_tests(&file) {
+            continue;
+        }
         looked_at.insert(from.clone());
         let text = fs::read_to_string(&file).unwrap();
         // What tests use is their own affair.
@@ -174,4 +184,15 @@ fn only_one_file_knows_the_protocol_library() {
         .map(|file| file.strip_prefix(&root).unwrap().display().to_string())
         .collect();
     assert_eq!(knowing, ["roles/mcp/protocol.rs"]);
+}
+
+#[test]
+fn ring_is_the_only_cryptography_library() {
+    let lock = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("Cargo.lock")).unwrap();
+    let names: BTreeSet<&str> =
+        lock.lines().filter_map(|line| line.strip_prefix("name = \"")?.strip_suffix('"')).collect();
+    assert!(names.contains("ring") && names.contains("rustls"));
+    for other in ["aws-lc-rs", "aws-lc-sys", "openssl", "openssl-sys", "native-tls", "boring", "graviola", "aes-gcm"] {
+        assert!(!names.contains(other), "{other} came in");
+    }
 }

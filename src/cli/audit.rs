@@ -25,7 +25,14 @@ pub(super) fn run(args: Audit, context: &Context) -> Result<Exit, Failure> {
                 Failure::new(Exit::Usage, "--since: write a moment in RFC 3339, as 2026-11-23T09:00:00Z")
             })?;
             let mut unreadable = 0;
-            for line in audit::read(config.audit())? {
+            let file = config.audit();
+            let lines = audit::read(file).map_err(|error| {
+                Failure::new(
+                    Exit::Failed,
+                    format!("audit file `{}` (audit.path) cannot be read: {error}", file.display()),
+                )
+            })?;
+            for line in lines {
                 let Ok(line) = line else {
                     unreadable += 1;
                     continue;

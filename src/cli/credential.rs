@@ -45,7 +45,7 @@ pub(super) fn run(args: Credential, context: &Context) -> Result<Exit, Failure> 
 }
 
 /// This process, as the trail names it.
-fn caller() -> Caller {
+pub(super) fn caller() -> Caller {
     Caller {
         peer: Peer::Unix { uid: geteuid().as_raw(), pid: Some(getpid().as_raw()) },
         listener: "command line".to_owned(),

@@ -2,12 +2,50 @@
 
 use zeroize::Zeroizing;
 
-use super::{Exit, Failure, print};
+use super::credential::caller;
+use super::{Context, Exit, Failure, owner, print, say};
 use crate::config::new_key;
+use crate::roles::StartError;
+use crate::roles::connect::{self, Rotated};
+use crate::store::Mode;
+use crate::telemetry::{self, LogSettings};
 
 /// A new 256-bit key on stdout.
 pub(super) fn generate() -> Result<Exit, Failure> {
     let line = Zeroizing::new(format!("{}\n", &*new_key()));
     print(&line)?;
     Ok(Exit::Done)
+}
+
+/// Seals every credential anew under the first key. Services go on meanwhile; a run that was cut off is repeated.
+pub(super) fn rotate(context: &Context) -> Result<Exit, Failure> {
+    let config = context.load()?;
+    telemetry::init(&LogSettings { filter: "warn".to_owned(), ..config.log() });
+    owner::check(&config)?;
+    let settings = config.connect(&context.secrets())?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(async {
+        let connect = connect::open(settings, Mode::Existing).await?;
+        let told = |one: &Rotated| match &one.left {
+            None => say(&format!("sealed anew: {}", one.client)),
+            Some(why) => say(&format!("left as it is: {}: {why}", one.client)),
+        };
+        let rotated = connect.rotate(&caller(), told).await;
+        let closed = connect.audit().close().await;
+        let rotation = rotated?;
+        closed.map_err(StartError::failed)?;
+        let mut text = format!("{} sealed anew under {}\n", rotation.done, rotation.first);
+        for (id, count) in &rotation.others {
+            let then = if *count == 0 { ": that key can be removed" } else { "" };
+            text.push_str(&format!("{count} credentials left under {id}{then}\n"));
+        }
+        text.push_str("backups made before now still need the old key\n");
+        print(&text)?;
+        let remaining: usize = rotation.others.values().sum();
+        if remaining + rotation.left.len() == 0 {
+            return Ok(Exit::Done);
+        }
+        let message = "some credentials are not under the first key: see the lines above, then run this again";
+        Err(Failure::new(Exit::Failed, message))
+    })
 }

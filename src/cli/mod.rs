@@ -146,6 +146,11 @@ pub struct Health {
 pub enum Key {
     /// Write a new 256-bit key to stdout, as 64 hex digits
     Generate,
+    /// Seal every stored credential anew under the first key of ENCRYPTION_KEY
+    ///
+    /// Set ENCRYPTION_KEY to the new key, a comma and the old one, and restart connect before. Services go on while it
+    /// runs. Cut off at any point, it is simply run again. Ends with which keys may now be removed.
+    Rotate,
 }
 
 /// `aiviary credential`.
@@ -427,6 +432,7 @@ fn run(command: Command, context: &Context) -> Result<Exit, Failure> {
         Command::Check(args) => check::run(&args, context),
         Command::Health(args) => health::run(&args, context),
         Command::Key(Key::Generate) => key::generate(),
+        Command::Key(Key::Rotate) => key::rotate(context),
         Command::Credential(args) => credential::run(args, context),
         Command::Store(args) => store::run(args, context),
         Command::Audit(args) => audit::run(args, context),

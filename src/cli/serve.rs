@@ -16,7 +16,7 @@ use crate::config::{Config, Role, Secrets};
 use crate::exposure::Peer;
 use crate::platforms::Platform;
 use crate::roles::{StartError, connect, mcp, sandbox};
-use crate::server::{self, Caller};
+use crate::server::{self, Caller, Local};
 use crate::telemetry;
 
 impl From<StartError> for Failure {
@@ -103,12 +103,13 @@ async fn serve(config: &Config, secrets: &Secrets, roles: &[Role], data: Option<
         let sample = sandbox::sample_credential().to_string();
         connect.save(sample.as_bytes(), None, &caller).await.map_err(StartError::failed)?;
     }
+    let watched = ready.first().and_then(|(_, running)| running.local());
     for (_, running) in ready {
         serving.spawn(running.serve(stop.clone()));
     }
     server::announce_ready();
-    if let Some((_, address)) = bound.first() {
-        tokio::spawn(server::watchdog(*address, stop.clone()));
+    if let Some(at) = watched {
+        tokio::spawn(server::watchdog(at, stop.clone()));
     }
     if let Some(data) = data
         && answers(&bound).await
@@ -147,6 +148,14 @@ impl Running {
             Self::Connect(running) => running.addresses(),
             Self::Mcp(running) => running.addresses(),
             Self::Sandbox(running) => running.addresses(),
+        }
+    }
+
+    fn local(&self) -> Option<Local> {
+        match self {
+            Self::Connect(running) => running.local(),
+            Self::Mcp(running) => running.local(),
+            Self::Sandbox(running) => running.local(),
         }
     }
 

@@ -175,7 +175,9 @@ impl GraphError {
         Self::fault(ErrorKind::InvalidRequest, Fault::Request(what))
     }
 
-    pub(super) fn malformed() -> Self {
+    /// An answer that is not of the shape that was asked for.
+    #[must_use]
+    pub fn malformed() -> Self {
         Self::fault(ErrorKind::Unavailable, Fault::Malformed)
     }
 

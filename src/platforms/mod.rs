@@ -1,6 +1,7 @@
 //! The platforms and their catalogues.
 
 pub mod instagram;
+pub mod meta_ads;
 
 use crate::tool::Tool;
 
@@ -31,7 +32,7 @@ impl Platform {
     pub fn catalogue(self) -> &'static [Tool] {
         match self {
             Self::Instagram => instagram::CATALOGUE,
-            Self::MetaAds => &[],
+            Self::MetaAds => meta_ads::CATALOGUE,
         }
     }
 }

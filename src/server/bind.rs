@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::io;
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
@@ -69,6 +69,15 @@ pub(super) enum Stream {
     Unix(UnixStream),
 }
 
+/// Where a bound listener is reached from this machine.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Local {
+    /// Over TCP.
+    Tcp(SocketAddr),
+    /// Over a unix socket.
+    Unix(PathBuf),
+}
+
 /// A bound listener.
 pub struct Bound {
     socket: Socket,
@@ -83,6 +92,23 @@ impl Bound {
         match &self.socket {
             Socket::Tcp(listener) => listener.local_addr().ok(),
             Socket::Unix(..) => None,
+        }
+    }
+
+    /// Where this process reaches it; a wildcard by loopback.
+    #[must_use]
+    pub fn local(&self) -> Option<Local> {
+        match &self.socket {
+            Socket::Unix(_, path) => Some(Local::Unix(path.clone())),
+            Socket::Tcp(_) => self.address().map(|mut address| {
+                if address.ip().is_unspecified() {
+                    address.set_ip(match address.ip() {
+                        IpAddr::V4(_) => Ipv4Addr::LOCALHOST.into(),
+                        IpAddr::V6(_) => Ipv6Addr::LOCALHOST.into(),
+                    });
+                }
+                Local::Tcp(address)
+            }),
         }
     }
 

@@ -39,7 +39,7 @@ use tracing::{debug, error, warn};
 use crate::exposure::{Exposure, Peer, Refusal, Rules};
 use crate::telemetry::Metrics;
 
-pub use bind::{BindError, Bound, addresses, bind};
+pub use bind::{BindError, Bound, Local, addresses, bind};
 pub use call::{Call, Caller};
 pub use keys::{Keys, KeysError};
 pub use ready::{Readiness, announce_ready, announce_stopping, watchdog};

@@ -1,18 +1,17 @@
 //! `/healthz` and `/readyz`, and what the service manager is told.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
 use hyper::StatusCode;
 use sd_notify::NotifyState;
 use serde::{Deserialize, Serialize};
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::TcpStream;
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
+use tokio::net::{TcpStream, UnixStream};
 use tokio::time::{interval, timeout};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, warn};
 
-use super::Reply;
+use super::{Local, Reply};
 
 /// The body of `/readyz`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -62,9 +61,9 @@ fn tell(states: &[NotifyState<'_>]) {
     }
 }
 
-/// Pings the service manager's watchdog for as long as `address` accepts and answers: the accept loop is alive, the
+/// Pings the service manager's watchdog for as long as the listener `at` accepts and answers: the accept loop is alive, the
 /// store need not be. Returns at once where no watchdog is set.
-pub async fn watchdog(address: SocketAddr, stop: CancellationToken) {
+pub async fn watchdog(at: Local, stop: CancellationToken) {
     let Some(within) = sd_notify::watchdog_enabled() else { return };
     let mut tick = interval(within / 3);
     loop {
@@ -72,7 +71,7 @@ pub async fn watchdog(address: SocketAddr, stop: CancellationToken) {
             _ = tick.tick() => {}
             () = stop.cancelled() => return,
         }
-        match timeout(within / 3, knock(reachable(address))).await {
+        match timeout(within / 3, knock(&at)).await {
             Ok(Ok(())) => tell(&[NotifyState::Watchdog]),
             Ok(Err(error)) => warn!(%error, "the listener did not answer the watchdog"),
             Err(_elapsed) => {
@@ -82,20 +81,15 @@ pub async fn watchdog(address: SocketAddr, stop: CancellationToken) {
     }
 }
 
-/// Where a listener on a wildcard address is reached from this machine.
-fn reachable(mut address: SocketAddr) -> SocketAddr {
-    if address.ip().is_unspecified() {
-        address.set_ip(match address.ip() {
-            IpAddr::V4(_) => Ipv4Addr::LOCALHOST.into(),
-            IpAddr::V6(_) => Ipv6Addr::LOCALHOST.into(),
-        });
+async fn knock(at: &Local) -> std::io::Result<()> {
+    match at {
+        Local::Tcp(address) => ask(TcpStream::connect(address).await?, &address.to_string()).await,
+        Local::Unix(path) => ask(UnixStream::connect(path).await?, "localhost").await,
     }
-    address
 }
 
-async fn knock(address: SocketAddr) -> std::io::Result<()> {
-    let mut stream = TcpStream::connect(address).await?;
-    let request = format!("GET /healthz HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n");
+async fn ask(mut stream: impl AsyncRead + AsyncWrite + Unpin, host: &str) -> std::io::Result<()> {
+    let request = format!("GET /healthz HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n");
     stream.write_all(request.as_bytes()).await?;
     let mut answer = [0; 12];
     // A listener that is full closes without an answer: its loop lives all the same.

@@ -10,7 +10,7 @@ use tokio::time::Instant;
 use super::{Answer, Args, Position, Tool, ToolError, column};
 use crate::clock::Clock;
 use crate::credential::{AccountIds, AccountKind, ClientId, Login};
-use crate::graph::{Cursor, Request, Session};
+use crate::graph::{Cursor, GraphError, Request, Session};
 
 /// Whose account a call works on.
 #[derive(Clone, Debug)]
@@ -78,9 +78,14 @@ impl Ask {
     }
 
     /// The whole work of a tool whose columns say all.
-    pub(super) async fn own_node(&self, _tool: &Tool) -> Result<Answer, ToolError> {
+    pub(super) async fn own_node(&self) -> Result<Answer, ToolError> {
         let request = self.own("{}")?.fields(self.fields(true));
-        Ok(Answer::Row(self.graph.get(&request).await?))
+        let raw = self.graph.get(&request).await?;
+        // Every node has an id: what has none is no node, and a row of nulls would look like one.
+        if raw.get("id").is_none() {
+            return Err(GraphError::malformed().into());
+        }
+        Ok(Answer::Row(raw))
     }
 
     /// Names tool and client, for cursors.

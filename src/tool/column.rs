@@ -4,6 +4,7 @@ use jiff::Timestamp;
 use jiff::fmt::strtime;
 use serde_json::{Map, Value, json};
 
+use super::Args;
 use super::money::{self, UnknownCurrency};
 use crate::clock::rfc3339;
 use crate::credential::Login;
@@ -39,6 +40,8 @@ pub enum Kind {
     Json,
     /// Rows of their own, as an album's items.
     Rows(&'static [Column]),
+    /// A number, text or yes or no that the tool's own code has made flat: members of [`Column::asked`] vary in kind.
+    Scalar,
 }
 
 impl Kind {
@@ -70,6 +73,7 @@ impl Kind {
             Self::Names => "names, comma-separated",
             Self::Json => "JSON text",
             Self::Rows(_) => "rows",
+            Self::Scalar => "number or text",
         }
     }
 }
@@ -102,6 +106,8 @@ pub struct Column {
     pub by_strangers: bool,
     /// Shown and asked only when this boolean parameter is true.
     pub only_with: Option<&'static str>,
+    /// Shown only with arguments for which this holds.
+    pub when: Option<fn(&Column, &Args) -> bool>,
     /// Asked of this login alone; `null` on the other.
     pub login: Option<Login>,
     source: Source,
@@ -126,7 +132,8 @@ macro_rules! kinds {
 
 impl Column {
     const fn new(name: &'static str, kind: Kind) -> Self {
-        Self { name, kind, about: "", by_strangers: false, only_with: None, login: None, source: Source::Path(name) }
+        let source = Source::Path(name);
+        Self { name, kind, about: "", by_strangers: false, only_with: None, when: None, login: None, source }
     }
 
     kinds! {
@@ -208,6 +215,12 @@ impl Column {
     #[must_use]
     pub const fn only_with(self, param: &'static str) -> Self {
         Self { only_with: Some(param), ..self }
+    }
+
+    /// Shown only with arguments for which `holds` of this column.
+    #[must_use]
+    pub const fn when(self, holds: fn(&Column, &Args) -> bool) -> Self {
+        Self { when: Some(holds), ..self }
     }
 
     /// Asked of this login alone.
@@ -315,6 +328,10 @@ pub fn flat(kind: Kind, value: Value, facts: Facts<'_>) -> Result<Value, Unknown
                 rows.collect::<Result<Vec<_>, _>>()?.into()
             }
             _ => Value::Null,
+        },
+        Kind::Scalar => match value {
+            Value::Array(_) | Value::Object(_) => Value::Null,
+            scalar => scalar,
         },
     })
 }
@@ -491,6 +508,8 @@ mod tests {
             (Kind::Names, json!([]), json!("")),
             (Kind::Json, json!({"a": 1}), json!("{\"a\":1}")),
             (Kind::Flag, json!("yes"), json!(null)),
+            (Kind::Scalar, json!(2.5), json!(2.5)),
+            (Kind::Scalar, json!({"a": 1}), json!(null)),
             (Kind::Id, json!(17841400000000000123u64), json!("17841400000000000123")),
         ] {
             assert_eq!(flat(kind, from.clone(), facts).unwrap(), to, "{} {from}", kind.unit());

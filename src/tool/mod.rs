@@ -329,7 +329,8 @@ impl Tool {
 
     /// Columns of a row that these arguments ask for.
     pub fn columns(&self, args: &Args) -> impl Iterator<Item = &'static Column> {
-        self.row_columns().iter().filter(|column| column.only_with.is_none_or(|param| args.flag(param)))
+        let shown = |column: &&Column| column.when.is_none_or(|holds| holds(column, args));
+        self.row_columns().iter().filter(|column| column.only_with.is_none_or(|param| args.flag(param))).filter(shown)
     }
 
     /// Whether login and account let it work.
@@ -354,7 +355,7 @@ impl Tool {
         self.check_account(&ask.account)?;
         let args = ask.args.clone();
         let done = match self.work {
-            Work::Node => ask.own_node(self).await?.into(),
+            Work::Node => ask.own_node().await?.into(),
             Work::Run(run) => run(ask).await?,
         };
         self.value(&args, &done)
@@ -407,6 +408,15 @@ pub enum ToolError {
     /// Nearly all of Meta's limit is used: several calls more would hit it.
     #[error("nearly all of Meta's call limit is used")]
     NearLimit(std::time::Duration),
+    /// Meta will not give so much at once, and smaller pages did not help.
+    #[error("Meta will not answer so much at once: {instead}")]
+    TooMuch {
+        /// What to ask instead.
+        instead: &'static str,
+        /// Meta's refusal.
+        #[source]
+        refusal: GraphError,
+    },
     /// An amount cannot be read.
     #[error(transparent)]
     Currency(#[from] money::UnknownCurrency),

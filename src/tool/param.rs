@@ -97,7 +97,7 @@ pub const CURSOR: Param = Param::new(
     "cursor",
     ParamKind::Cursor,
     "next_cursor of the page before; all other parameters must be the same as there.",
-    "\"eyJjIjoi…\"",
+    "\"eyJjIjoiUVZGSSJ9\"",
 );
 
 impl ParamKind {
@@ -247,16 +247,22 @@ impl ArgumentError {
 /// The nearest of `known` to `came`, where one is near enough to be meant.
 #[must_use]
 pub fn nearest<'a>(came: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
-    let scored = known.into_iter().map(|name| (strsim::jaro_winkler(&came.to_lowercase(), name), name));
+    let came = came.to_lowercase();
+    let scored = known.into_iter().map(|name| (strsim::jaro_winkler(&came, &name.to_lowercase()), name));
     let best = scored.max_by(|a, b| a.0.total_cmp(&b.0))?;
     (best.0 > 0.75).then_some(best.1)
 }
 
-/// What came, for a message: short, on one line.
-fn shown(came: &Value) -> String {
-    let text = came.to_string();
-    let mut short: String = text.chars().filter(|c| !c.is_control()).take(80).collect();
-    if short.len() < text.len() {
+/// What came, for a message: short, on one line, and never a token that was sent by mistake.
+#[must_use]
+pub fn shown(came: &str) -> String {
+    // Meta's tokens begin with these (graph-api tokens, 2026); no id and no word does.
+    let is_token = |word: &str| word.len() >= 16 && ["EAA", "IGA", "IGQ"].iter().any(|begin| word.starts_with(begin));
+    if came.split(|c: char| !c.is_ascii_alphanumeric()).any(is_token) {
+        return "a text that looks like a token".to_owned();
+    }
+    let mut short: String = came.chars().filter(|c| !c.is_control()).take(80).collect();
+    if short.len() < came.len() {
         short.push('…');
     }
     short
@@ -274,7 +280,7 @@ impl Args {
     pub fn check(params: &[Param], came: &Map<String, Value>) -> Result<Self, ArgumentError> {
         for name in came.keys() {
             if !params.iter().any(|param| param.name == name) {
-                let short: String = name.chars().filter(|c| !c.is_control()).take(64).collect();
+                let short = shown(name);
                 let hint = match nearest(name, params.iter().map(|param| param.name)) {
                     Some(near) => format!("; did you mean {near}?"),
                     None if params.is_empty() => "; this tool takes no parameters".to_owned(),
@@ -359,12 +365,12 @@ impl Args {
 
 fn refuse(param: &Param, came: &Value) -> ArgumentError {
     if let Some((stray, words)) = param.kind.stray_word(came) {
-        let stray: String = stray.chars().filter(|c| !c.is_control()).take(64).collect();
+        let stray = shown(&stray);
         let hint =
             nearest(&stray, words.iter().copied()).map(|near| format!("; did you mean {near}?")).unwrap_or_default();
         return ArgumentError(format!("{}: {stray:?} is none of: {}{hint}", param.name, words.join(", ")));
     }
-    ArgumentError(format!("{}: must be {}, and {} came", param.name, param.kind.words(), shown(came)))
+    ArgumentError(format!("{}: must be {}, and {} came", param.name, param.kind.words(), shown(&came.to_string())))
 }
 
 #[cfg(test)]
@@ -433,6 +439,18 @@ mod tests {
             (json!({"cursor": "a b"}), "cursor: must be the next_cursor of a page before, and \"a b\" came"),
         ] {
             assert_eq!(check(came).unwrap_err().0, message);
+        }
+    }
+
+    #[test]
+    fn a_token_sent_by_mistake_is_not_repeated() {
+        for came in [
+            json!({"media_id": "EAABtokentokentoken"}),
+            json!({"metrics": "IGAAtokentokentoken"}),
+            json!({"EAABtokentokentoken": 1}),
+        ] {
+            let message = check(came).unwrap_err().0;
+            assert!(!message.contains("tokentoken") && message.contains("looks like a token"), "{message}");
         }
     }
 

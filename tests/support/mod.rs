@@ -1,6 +1,9 @@
 //! Real roles on port 0: connect, the sandbox, both MCP servers, each over real sockets.
 #![allow(dead_code)] // each test binary uses its own part
 
+pub mod tools;
+pub mod wire;
+
 use std::fs;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -382,6 +385,69 @@ pub fn assert_no_token(folder: &Path, token: &str) {
                 let found = bytes.windows(form.len()).any(|window| window == form.as_bytes());
                 assert!(!found, "{} holds the token as {form}", path.display());
             }
+        }
+    }
+}
+
+impl Fixture {
+    /// Starts connect alone, with no MCP server. The sandbox is there for the type's sake.
+    pub async fn start_connect(self) -> Roles {
+        let stop = CancellationToken::new();
+        let settings = sandbox::Settings {
+            listeners: vec![listener(Exposure::Internal, "sandbox.listen[0]")],
+            rules: rules(&["localhost"], &[], false),
+            seed: 1,
+            clock: self.clock.clone(),
+        };
+        let stand_in = sandbox::start(settings).await.unwrap();
+        let (sandbox_address, graph_seen) = (stand_in.addresses()[0], stand_in.stand_in());
+        let running = connect::start(self.connect_settings()).await.unwrap();
+        let addresses = running.addresses();
+        let nowhere = "0.0.0.0:0".parse().unwrap();
+        Roles {
+            folder: self.folder,
+            clock: self.clock,
+            internal: addresses[0],
+            public: addresses[1],
+            instagram: nowhere,
+            meta_ads: nowhere,
+            sandbox: sandbox_address,
+            graph_seen,
+            tasks: vec![tokio::spawn({
+                let serving = running.serve(stop.clone());
+                async move { serving.await.unwrap() }
+            })],
+            stop,
+            http: client(),
+        }
+    }
+}
+
+impl Roles {
+    /// The stop signal, for a test of the draining.
+    pub fn stop_signal(&self) -> CancellationToken {
+        self.stop.clone()
+    }
+
+    /// The lines of the trail so far.
+    pub fn trail(&self) -> Vec<Value> {
+        let text = fs::read_to_string(self.path("audit.jsonl")).unwrap();
+        text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+    }
+
+    /// Runs statements on the store, as any SQLite tool would.
+    pub fn sql(&self, statements: &str) {
+        rusqlite::Connection::open(self.path("aiviary.db")).unwrap().execute_batch(statements).unwrap();
+    }
+
+    /// Stops everything; then the trail must be whole and no file or log may hold one of `tokens`.
+    pub async fn finish(self, tokens: &[&str]) {
+        let folder = self.folder.clone();
+        self.stop().await;
+        let verified = connect::audit::verify(&[folder.path().join("audit.jsonl")], None);
+        assert!(verified.as_ref().is_ok_and(|verified| verified.lines >= 2), "{verified:?}");
+        for token in tokens {
+            assert_no_token(folder.path(), token);
         }
     }
 }

@@ -236,17 +236,24 @@ async fn notes(
         notes.push(format!("Meta refused {} for this account", found.refused.join(", ")));
     }
     notes.extend(found.notes.iter().cloned());
-    let empty =
-        asked.iter().all(|metric| row[metric.name].is_null()) && found.refused.is_empty() && found.notes.is_empty();
-    if empty && window.slices.len() == 1 {
+    let is_told = |metric: &Metric| {
+        let no_sum = window.slices.len() > 1 && NOT_ADDITIVE.contains(&metric.source());
+        no_sum || !found.notes.is_empty() || found.refused.iter().any(|name| name == metric.source())
+    };
+    let silent = asked.iter().filter(|metric| row[metric.name].is_null() && !is_told(metric));
+    let silent: Vec<&str> = silent.map(|metric| metric.name).collect();
+    if silent.len() == asked.len() {
         let missing = ask.missing_permissions().await;
         if !missing.is_empty() {
             return Err(ToolError::MissingPermission(missing.join(", ")));
         }
-        notes.push(
-            "Meta gave no numbers: there were none, the account has under 100 followers, or a permission is missing"
-                .to_owned(),
-        );
+    }
+    if !silent.is_empty() {
+        notes.push(format!(
+            "Meta gave no numbers for {}: there were none, the account has under 100 followers, or a permission is \
+             missing",
+            silent.join(", ")
+        ));
     }
     Ok((!notes.is_empty()).then(|| notes.join("; ")))
 }

@@ -249,7 +249,7 @@ const FULL_MEDIA: &[Column] = media_row![
     Column::id("owner_id").from("owner/id").about("the account that published it"),
     Column::count("avg_watch_time_ms").insight(AVG_WATCH).about("milliseconds; reels only"),
     Column::count("total_watch_time_ms").insight(TOTAL_WATCH).about("milliseconds; reels only"),
-    Column::ratio("reels_skip_rate").insight(SKIP_RATE).about("as Meta gives it; reels only"),
+    Column::percent("reels_skip_rate").insight(SKIP_RATE).about("views that left in the first seconds; reels only"),
     Column::count("total_views_count").only(Login::Facebook).about("paid views included; Facebook Login only"),
     Column::count("total_like_count").only(Login::Facebook).about("paid ones included; Facebook Login only"),
     Column::count("saved_count").only(Login::Facebook),
@@ -266,6 +266,8 @@ const AVG_WATCH: &str = "ig_reels_avg_watch_time";
 const TOTAL_WATCH: &str = "ig_reels_video_view_total_time";
 const SKIP_RATE: &str = "reels_skip_rate";
 const REEL_ONLY: [&str; 3] = [AVG_WATCH, TOTAL_WATCH, SKIP_RATE];
+/// The members that these are.
+const REEL_MEMBERS: [&str; 3] = ["avg_watch_time_ms", "total_watch_time_ms", "reels_skip_rate"];
 
 pub(super) const GET_MEDIA: Tool = Tool::read("get_media", AccountKind::Instagram)
     .about(
@@ -324,10 +326,7 @@ fn get_media(ask: Ask) -> BoxFuture<'static, Result<Done, ToolError>> {
 
 /// The node, without its numbers where Meta refuses them.
 async fn read_media(ask: &Ask, id: &str, reel: bool) -> Result<Value, ToolError> {
-    let columns = |reel: bool| {
-        let is_reels = |column: &&Column| fields([*column], true).contains("reels");
-        ask.asked_columns().filter(move |column| reel || !is_reels(column))
-    };
+    let columns = |reel: bool| ask.asked_columns().filter(move |column| reel || !REEL_MEMBERS.contains(&column.name));
     let request = |fields: String| Ok::<_, ToolError>(Request::new("{}", &[id])?.fields(fields));
     match ask.graph.get(&request(fields(columns(reel), true))?).await {
         Err(error) if !error.is_not_visible() && (spoils_numbers(&error) || lacks_permission(&error)) => {
@@ -494,7 +493,7 @@ const INSIGHTS_ROW: &[Column] = &[
     Column::count("profile_activity").made().about("posts"),
     Column::count("avg_watch_time_ms").made().about("milliseconds; reels"),
     Column::count("total_watch_time_ms").made().about("milliseconds; reels"),
-    Column::ratio("reels_skip_rate").made().about("as Meta gives it; reels"),
+    Column::percent("reels_skip_rate").made().about("views that left in the first seconds; reels"),
     Column::count("replies").made().about("stories; 0 in Europe and Japan"),
     Column::count("link_clicks").made().about("stories"),
     Column::count("facebook_views").made().about("only when shared to Facebook"),

@@ -98,7 +98,7 @@ impl Window {
         let length = whole.until.duration_since(whole.since);
         // 30 days that hold the end of summer time are an hour too long for one call.
         if length > CALL_MAX && length <= CALL_MAX + hour {
-            whole.since = whole.since + (length - CALL_MAX);
+            whole.since += length - CALL_MAX;
             note = Some(
                 "Meta takes 720 hours at most, and these 30 days have 721: since was moved one hour later".to_owned(),
             );

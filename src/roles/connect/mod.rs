@@ -23,12 +23,12 @@ use crate::credential::ClientId;
 use crate::crypto::Sealer;
 use crate::exposure::{Listener, Rules};
 use crate::secret::Secret;
-use crate::server::{self, Bound, Keys, Limits, Server};
+use crate::server::{self, Bound, Keys, Limits, Local, Server};
 use crate::store::{self, Mode};
 
 pub use failure::ConnectError;
 pub use routes::ROUTES;
-pub use service::{Connect, Saved};
+pub use service::{Connect, Rotated, Rotation, Saved};
 
 /// Settings of the role, checked.
 #[derive(Debug)]
@@ -129,7 +129,13 @@ impl Connect {
         self.check_keys(&found).map_err(CheckError::Keys)?;
         self.settle().await.map_err(CheckError::Store)?;
         self.checked();
-        info!(credentials = found.rows, unreadable = found.unreadable, "the store is open");
+        for row in &found.unreadable {
+            error!("a stored credential is unreadable: {row}");
+        }
+        for client in &found.expiry_unreadable {
+            error!("token_expires_at of client {client} is no date; it counts as unknown");
+        }
+        info!(credentials = found.rows, unreadable = found.unreadable.len(), "the store is open");
         Ok(())
     }
 
@@ -181,6 +187,12 @@ impl Running {
     #[must_use]
     pub fn addresses(&self) -> Vec<SocketAddr> {
         self.bound.iter().filter_map(Bound::address).collect()
+    }
+
+    /// Where this process reaches its own first listener.
+    #[must_use]
+    pub fn local(&self) -> Option<Local> {
+        self.bound.first()?.local()
     }
 
     /// The role itself, for a caller in the same process.

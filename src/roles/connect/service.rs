@@ -1,5 +1,6 @@
 //! Connect itself: save, summary, grant, remove. Sealing, opening, order and audit happen here and nowhere else.
 
+use std::collections::BTreeMap;
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -71,12 +72,34 @@ const LOCKS: usize = 64;
 pub struct Inventory {
     /// Rows there are.
     pub rows: u64,
-    /// Rows of malformed form, or sealed by a key that is not configured.
-    pub unreadable: u64,
-    /// Rows whose expiry is no date.
-    pub expiry_unreadable: u64,
+    /// Rows of malformed form or under a key that is not configured: whose, and why.
+    pub unreadable: Vec<String>,
+    /// Clients whose expiry is no date.
+    pub expiry_unreadable: Vec<String>,
     /// Keys that rows were sealed with.
     pub key_ids: Vec<KeyId>,
+}
+
+/// What [`Connect::rotate`] did with one credential.
+#[derive(Debug)]
+pub struct Rotated {
+    /// Whose; escaped where the row is malformed.
+    pub client: String,
+    /// Why it was left as it is.
+    pub left: Option<OpenError>,
+}
+
+/// What [`Connect::rotate`] did.
+#[derive(Debug)]
+pub struct Rotation {
+    /// The key under which all are now that are not in `left`.
+    pub first: KeyId,
+    /// Credentials that were sealed anew.
+    pub done: usize,
+    /// Credentials that could not be opened.
+    pub left: Vec<Rotated>,
+    /// Credentials that are now under another key; 0 of a configured one: it can be removed.
+    pub others: BTreeMap<KeyId, usize>,
 }
 
 /// No stored credential can be opened with the keys that are configured.
@@ -152,6 +175,12 @@ impl Connect {
 
     fn must_be_checked(&self) -> Result<(), ConnectError> {
         if self.is_checked() { Ok(()) } else { Err(ConnectError::Starting) }
+    }
+
+    /// Ids of the configured keys, the sealing one first.
+    #[must_use]
+    pub fn key_ids(&self) -> Vec<KeyId> {
+        self.sealer.key_ids()
     }
 
     pub(super) fn boundary(&self) -> &Rules {
@@ -424,23 +453,76 @@ impl Connect {
         login: Option<Login>,
         caller: &Caller,
     ) -> Result<Summary, ConnectError> {
-        let entry = |event| by(event, caller);
+        let rebind = |old: &Binding| merged_binding(&ids, login, old.client.clone(), Some(old));
+        let resealed = self.reseal(&client, caller, |_| true, rebind).await?;
+        resealed.ok_or(ConnectError::NotFound(Some(client)))
+    }
+
+    /// Seals every credential that is not under the first key anew under it, one by one: each is complete by itself,
+    /// so that a run that was cut off is simply repeated. `told` hears of each.
+    ///
+    /// # Errors
+    /// When store or trail are away. Rows that do not open are left, and counted.
+    pub async fn rotate(&self, caller: &Caller, mut told: impl FnMut(&Rotated)) -> Result<Rotation, ConnectError> {
+        let first = self.sealer.key_ids()[0];
+        let mut rotation = Rotation { first, done: 0, left: Vec::new(), others: BTreeMap::new() };
+        for row in self.store.list().await? {
+            let outcome = match row {
+                Err(malformed) => Rotated { client: malformed.client, left: Some(OpenError::Malformed) },
+                Ok(row) => {
+                    let needs = |row: &SealedCredential| !row.envelope().is_ok_and(|e| e.key_id() == first);
+                    if !needs(&row) {
+                        continue;
+                    }
+                    let client = &row.binding.client;
+                    let left = match self.reseal(client, caller, needs, Binding::clone).await {
+                        Ok(_) => None,
+                        Err(ConnectError::Unreadable { source, .. }) => Some(source),
+                        Err(error) => return Err(error),
+                    };
+                    Rotated { client: client.to_string(), left }
+                }
+            };
+            told(&outcome);
+            match outcome.left {
+                None => rotation.done += 1,
+                Some(_) => rotation.left.push(outcome),
+            }
+        }
+        // Counted anew: a service that still seals under an old key may have written meanwhile.
+        rotation.others = self.sealer.key_ids().into_iter().skip(1).map(|id| (id, 0)).collect();
+        for row in self.store.list().await?.into_iter().flatten() {
+            if let Some(id) = row.envelope().ok().map(|envelope| envelope.key_id()).filter(|id| *id != first) {
+                *rotation.others.entry(id).or_default() += 1;
+            }
+        }
+        Ok(rotation)
+    }
+
+    /// Reads, opens, seals and writes one row under its lock, if it is still there and `wanted`.
+    async fn reseal(
+        &self,
+        client: &ClientId,
+        caller: &Caller,
+        wanted: impl Fn(&SealedCredential) -> bool,
+        rebind: impl Fn(&Binding) -> Binding,
+    ) -> Result<Option<Summary>, ConnectError> {
         let now = self.clock.now();
-        let _one_at_a_time = self.lock_of(&client).write().await;
+        let _one_at_a_time = self.lock_of(client).write().await;
         let _across_processes = WriteLock::acquire(&self.audit_path).await?;
-        let old = self.store.load(&client).await?.ok_or_else(|| ConnectError::NotFound(Some(client.clone())))?;
+        let Some(old) = self.store.load(client).await?.filter(|row| wanted(row)) else { return Ok(None) };
         let token = self.open(&old).map_err(|source| ConnectError::Unreadable { client: client.clone(), source })?;
-        let binding = merged_binding(&ids, login, client.clone(), Some(&old.binding));
+        let binding = rebind(&old.binding);
         let envelope = self.sealer.seal(&token, &binding.bound());
         let row =
             SealedCredential { binding, cell: envelope.as_str().to_owned(), updated_at: Some(rfc3339(now)), ..old };
-        let line = |event| entry(event).client(&client).envelope(envelope.iv());
+        let line = |event| by(event, caller).client(client).envelope(envelope.iv());
         self.audit.record(line(Event::Reseal)).await?;
         if let Err(error) = self.write(&row, &token).await {
             self.audit.record(line(Event::SaveFailed)).await?;
             return Err(error);
         }
-        Ok(Summary::of(&row, now))
+        Ok(Some(Summary::of(&row, now)))
     }
 
     /// Looks at every row: how many cannot be read, and which keys are in use.
@@ -454,36 +536,36 @@ impl Connect {
             found.rows += 1;
             let row = match row {
                 Ok(row) => row,
-                Err(error) => {
-                    error!(%error, "a stored row is unreadable");
-                    found.unreadable += 1;
+                Err(malformed) => {
+                    found.unreadable.push(malformed.to_string());
                     continue;
                 }
             };
             let client = &row.binding.client;
             self.show_expiry(&row);
             if row.expiry() == Expiry::Unreadable {
-                error!(client.id = %client, "token_expires_at of this client is no date; it counts as unknown");
-                found.expiry_unreadable += 1;
+                found.expiry_unreadable.push(client.to_string());
             }
-            match row.envelope() {
-                Err(error) => {
-                    error!(client.id = %client, %error, "the stored credential is unreadable");
-                    found.unreadable += 1;
-                }
+            let trouble = match row.envelope() {
+                Err(error) => Some(error),
                 Ok(envelope) => {
                     let id = envelope.key_id();
-                    if !configured.contains(&id) {
-                        error!(client.id = %client, key = %id, "the stored credential needs a key that is not configured");
-                        found.unreadable += 1;
-                    } else if !found.key_ids.contains(&id) && self.open(&row).is_err() {
-                        // One cell of each key is opened: a key id that fits a key that does not is a fault of ours.
-                        error!(client.id = %client, key = %id, "the stored credential does not open");
-                    }
-                    if !found.key_ids.contains(&id) {
+                    let new = !found.key_ids.contains(&id);
+                    if new {
                         found.key_ids.push(id);
                     }
+                    // One cell of each key is opened; whether the others are authentic, a grant finds out.
+                    if !configured.contains(&id) {
+                        Some(OpenError::UnknownKey(id))
+                    } else if new {
+                        self.open(&row).err()
+                    } else {
+                        None
+                    }
                 }
+            };
+            if let Some(error) = trouble {
+                found.unreadable.push(format!("client {client}: {error}"));
             }
         }
         Ok(found)
@@ -528,8 +610,8 @@ impl Connect {
         }
         match self.inventory().await {
             Ok(found) => {
-                readiness.unreadable = found.unreadable;
-                readiness.expiry_unreadable = found.expiry_unreadable;
+                readiness.unreadable = found.unreadable.len() as u64;
+                readiness.expiry_unreadable = found.expiry_unreadable.len() as u64;
             }
             Err(error) => {
                 // The whole chain is a line for whoever runs this; callers learn what to repair and no more.
@@ -603,7 +685,8 @@ fn merge(new: &NewCredential, client: ClientId, old: Option<&SealedCredential>, 
         cell: String::new(),
         expires: new.expires.map(rfc3339),
         scopes: new.scopes.as_ref().filter(|scopes| !scopes.is_empty()).map(|scopes| scopes.join(",")),
-        issued_at: new.issued_at.map(rfc3339),
+        // Whole: of two tokens within one second, the older must be known as such.
+        issued_at: new.issued_at.map(|at| at.to_string()),
         updated_at: Some(rfc3339(now)),
     }
 }

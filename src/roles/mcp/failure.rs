@@ -149,6 +149,12 @@ fn tool(error: ToolError, platform: Platform, needs: &str) -> Failure {
         }
         ToolError::NearLimit(wait) => (limited(told, wait), true),
         ToolError::Graph(error) => return graph(&error, platform, needs),
+        ToolError::TooMuch { ref refusal, .. } => {
+            let words = metas_words(refusal);
+            let message = format!("{told} (Meta: {words})");
+            let failure = fail(StatusCode::UNPROCESSABLE_ENTITY, "rejected_by_meta", message).with("retryable", false);
+            return with_graph(failure, refusal);
+        }
         ToolError::Currency(_) | ToolError::Fault(_) => {
             (fail(StatusCode::INTERNAL_SERVER_ERROR, "internal", told), false)
         }
@@ -162,9 +168,11 @@ fn limited(message: String, wait: Duration) -> Failure {
         .retry_after(wait)
 }
 
-/// Meta's own words: those for people first.
+/// Meta's own words, those for people first; where it had none, what went wrong on the way.
 fn metas_words(error: &GraphError) -> String {
-    let Some(said) = &error.said else { return error.to_string() };
+    let Some(said) = &error.said else {
+        return std::error::Error::source(error).map_or_else(|| error.to_string(), ToString::to_string);
+    };
     match (&said.user_title, &said.user_msg) {
         (Some(title), Some(text)) => format!("{title}: {text}"),
         (None, Some(text)) => text.clone(),
@@ -226,7 +234,11 @@ fn graph(error: &GraphError, platform: Platform, needs: &str) -> Failure {
         ErrorKind::InvalidRequest => (fail(StatusCode::BAD_REQUEST, "invalid_params", words), false),
         _ => (fail(StatusCode::BAD_GATEWAY, "meta_unavailable", format!("Meta is not available: {words}")), true),
     };
-    let failure = failure.with("retryable", retryable);
+    with_graph(failure.with("retryable", retryable), error)
+}
+
+/// Meta's codes and trace id, where it named some.
+fn with_graph(failure: Failure, error: &GraphError) -> Failure {
     let Some(said) = &error.said else { return failure };
     let mut graph = Map::new();
     graph.insert("code".to_owned(), said.code.into());

@@ -22,7 +22,7 @@ use crate::exposure::{Listener, Rules};
 use crate::graph::{self, Graph};
 use crate::platforms::Platform;
 use crate::secret::Secret;
-use crate::server::{self, Bound, Keys, Limits, Server};
+use crate::server::{self, Bound, Keys, Limits, Local, Server};
 use crate::tool::{Tool, Writes};
 
 pub use failure::CallError;
@@ -103,6 +103,12 @@ impl Running {
     #[must_use]
     pub fn addresses(&self) -> Vec<SocketAddr> {
         self.bound.iter().filter_map(Bound::address).collect()
+    }
+
+    /// Where this process reaches its own first listener.
+    #[must_use]
+    pub fn local(&self) -> Option<Local> {
+        self.bound.first()?.local()
     }
 
     /// Serves until `stop`, then lets running calls finish.

@@ -131,9 +131,16 @@ fn check(object: &Map<String, Value>) -> Option<Reply> {
         () if object.get("jsonrpc") != Some(&"2.0".into()) => "jsonrpc must be \"2.0\"",
         () if !id_fits => "id must be text or a whole number",
         () if !is_message => "method must be text",
+        () if is_gone(object) => return Some(refuse(-32601, "initialize: 2026-07-28 has no handshake", id)),
         () => return None,
     };
     Some(refuse(-32600, words, id.filter(|_| id_fits)))
+}
+
+/// Whether a caller of 2026-07-28, which no longer has it, asks for a handshake: rmcp would give one.
+fn is_gone(object: &Map<String, Value>) -> bool {
+    let version = |params: &Value| params.pointer("/_meta/io.modelcontextprotocol~1protocolVersion").is_some();
+    object.get("method") == Some(&"initialize".into()) && object.get("params").is_some_and(version)
 }
 
 fn refuse(code: i64, message: &str, id: Option<&Value>) -> Reply {
@@ -142,7 +149,8 @@ fn refuse(code: i64, message: &str, id: Option<&Value>) -> Reply {
         answer["id"] = id.clone();
     }
     answer["error"] = json!({ "code": code, "message": message });
-    Reply::json_with(StatusCode::BAD_REQUEST, &answer)
+    let status = if code == -32601 { StatusCode::NOT_FOUND } else { StatusCode::BAD_REQUEST };
+    Reply::json_with(status, &answer)
 }
 
 #[derive(Clone)]

@@ -19,7 +19,7 @@ use crate::graph::{Caller, Graph, Host, Scrubber, Session};
 use crate::platforms::Platform;
 use crate::server::{Failure, Keys, Readiness};
 use crate::telemetry::Metrics;
-use crate::tool::param::nearest;
+use crate::tool::param::{nearest, shown};
 use crate::tool::{Account, Args, Ask, Memory, Tool, Writes};
 
 /// Every call ends within this, queueing and waits included.
@@ -100,7 +100,7 @@ impl Offer {
             self.offered.iter().map(|tool| (strsim::jaro_winkler(name, tool.name), tool.name)).collect();
         scored.sort_by(|a, b| b.0.total_cmp(&a.0));
         let nearest = scored.into_iter().take(3).filter(|(score, _)| *score > 0.6).map(|(_, name)| name).collect();
-        Err(CallError::Unknown { name: name.chars().filter(|c| !c.is_control()).take(64).collect(), nearest })
+        Err(CallError::Unknown { name: shown(name), nearest })
     }
 }
 

@@ -29,7 +29,9 @@ use super::StartError;
 use crate::clock::Clock;
 use crate::credential::ClientId;
 use crate::exposure::{Exposure, Listener, Refusal, Rules};
-use crate::server::{self, App, Bound, Call, Caller, Failure, KeyKind, Keys, Limits, Readiness, Reply, Route, Server};
+use crate::server::{
+    self, App, Bound, Call, Caller, Failure, KeyKind, Keys, Limits, Local, Readiness, Reply, Route, Server,
+};
 use crate::telemetry::Metrics;
 
 pub use business::{
@@ -107,6 +109,12 @@ impl Running {
     #[must_use]
     pub fn addresses(&self) -> Vec<SocketAddr> {
         self.bound.iter().filter_map(Bound::address).collect()
+    }
+
+    /// Where this process reaches its own first listener.
+    #[must_use]
+    pub fn local(&self) -> Option<Local> {
+        self.bound.first()?.local()
     }
 
     /// The stand-in itself: what it was asked, for tests.

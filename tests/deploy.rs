@@ -1,0 +1,257 @@
+//! The units, the proxy's example and `make install`: what an operator gets is what the code needs.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io::ErrorKind;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+use std::time::Duration;
+
+use aiviary::config::{Role, SECRETS};
+use tempfile::TempDir;
+
+const UNITS: [&str; 2] = ["aiviary-connect.service", "aiviary-mcp@.service"];
+
+fn at_root(path: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join(path)
+}
+
+fn read(path: impl AsRef<Path>) -> String {
+    let path = path.as_ref();
+    fs::read_to_string(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+}
+
+/// A unit's settings, in order, by `Section.Name`.
+fn unit(name: &str) -> BTreeMap<String, Vec<String>> {
+    let (mut section, mut all) = (String::new(), BTreeMap::<_, Vec<String>>::new());
+    for line in read(at_root("deploy/systemd").join(name)).lines() {
+        if line.is_empty() || line.starts_with('#') {
+            continue;
+        }
+        match line.strip_prefix('[').and_then(|line| line.strip_suffix(']')) {
+            Some(named) => named.clone_into(&mut section),
+            None => {
+                let (key, value) = line.split_once('=').unwrap_or_else(|| panic!("{name}: {line}"));
+                all.entry(format!("{section}.{key}")).or_default().push(value.to_owned());
+            }
+        }
+    }
+    all
+}
+
+#[test]
+fn the_units_do_what_the_roles_need() {
+    for (name, command, state) in [
+        (UNITS[0], "/usr/local/bin/aiviary serve connect", "aiviary"),
+        (UNITS[1], "/usr/local/bin/aiviary serve mcp --platform %i", "aiviary-mcp-%i"),
+    ] {
+        let unit = unit(name);
+        for (key, value) in [
+            ("Type", "notify"),
+            ("WatchdogSec", "60"),
+            ("ExecStart", command),
+            ("Restart", "on-failure"),
+            ("RestartPreventExitStatus", "2 64 78"),
+            ("User", "aiviary"),
+            ("Group", "aiviary"),
+            ("UMask", "0077"),
+            ("StateDirectory", state),
+            ("StateDirectoryMode", "0700"),
+            ("NoNewPrivileges", "yes"),
+            ("CapabilityBoundingSet", ""),
+            ("ProtectSystem", "strict"),
+            ("ProtectHome", "yes"),
+            ("PrivateTmp", "yes"),
+            ("PrivateDevices", "yes"),
+            ("ProtectProc", "invisible"),
+            ("ProcSubset", "pid"),
+            ("ProtectKernelTunables", "yes"),
+            ("ProtectKernelModules", "yes"),
+            ("ProtectKernelLogs", "yes"),
+            ("ProtectClock", "yes"),
+            ("ProtectHostname", "yes"),
+            ("ProtectControlGroups", "yes"),
+            ("LockPersonality", "yes"),
+            ("MemoryDenyWriteExecute", "yes"),
+            ("RemoveIPC", "yes"),
+            ("RestrictNamespaces", "yes"),
+            ("RestrictSUIDSGID", "yes"),
+            ("RestrictRealtime", "yes"),
+            ("RestrictAddressFamilies", "AF_INET AF_INET6 AF_UNIX AF_NETLINK"),
+            ("SystemCallArchitectures", "native"),
+            ("SystemCallErrorNumber", "EPERM"),
+            ("LimitCORE", "0"),
+            ("LimitNOFILE", "65536"),
+            ("MemorySwapMax", "0"),
+        ] {
+            assert_eq!(unit.get(&format!("Service.{key}")), Some(&vec![value.to_owned()]), "{name}: {key}");
+        }
+        assert_eq!(unit["Service.SystemCallFilter"], ["@system-service", "~@privileged @resources"], "{name}");
+        for key in ["Unit.StartLimitIntervalSec", "Unit.StartLimitBurst"] {
+            assert!(unit[key][0].parse::<u32>().unwrap() > 0, "{name}: {key}");
+        }
+        // A check before the start would loop: RestartPreventExitStatus does not cover it. And a user namespace hides
+        // who is at the other end of a unix socket.
+        for key in ["Service.ExecStartPre", "Service.PrivateUsers", "Service.DynamicUser", "Service.Environment"] {
+            assert!(!unit.contains_key(key), "{name}: {key}");
+        }
+        assert_eq!(unit["Install.WantedBy"], ["multi-user.target"]);
+    }
+}
+
+#[test]
+fn the_units_load_each_secret_that_their_role_reads() {
+    for (name, role) in [(UNITS[0], Role::Connect), (UNITS[1], Role::Instagram)] {
+        let loaded = &unit(name)["Service.LoadCredential"];
+        // A name alone: one with a path would keep the unit from starting where it is absent.
+        assert!(loaded.iter().all(|name| !name.contains([':', '/'])), "{name}: {loaded:?}");
+        for secret in SECRETS.iter().filter(|secret| secret.roles.contains(&role)) {
+            assert!(loaded.contains(&secret.name.to_ascii_lowercase()), "{name}: {}", secret.name);
+        }
+        let known: Vec<String> = SECRETS.iter().map(|secret| secret.name.to_ascii_lowercase()).collect();
+        assert!(loaded.iter().all(|name| known.contains(name)), "{name}: {loaded:?}");
+    }
+    let mcp = &unit(UNITS[1])["Service.LoadCredential"];
+    assert!(!mcp.iter().any(|name| name == "encryption_key" || name == "vm_api_key"), "mcp holds no key of connect's");
+}
+
+#[test]
+fn the_units_wait_longer_for_the_end_than_the_roles_take() {
+    let config: toml::Table = toml::from_str(&read(at_root("config/aiviary.toml"))).unwrap();
+    for (name, section) in [(UNITS[0], "connect"), (UNITS[1], "mcp")] {
+        let drain = humantime::parse_duration(config[section]["drain"].as_str().unwrap()).unwrap();
+        let stop = unit(name)["Service.TimeoutStopSec"][0].parse().map(Duration::from_secs).unwrap();
+        assert!(stop >= drain + Duration::from_secs(5), "{name}: {stop:?} for a drain of {drain:?}");
+    }
+}
+
+/// What `program` says, or `None` where it is not installed.
+fn try_run(program: &str, arguments: &[&str]) -> Option<Output> {
+    match Command::new(program).args(arguments).output() {
+        Ok(output) => Some(output),
+        Err(error) if error.kind() == ErrorKind::NotFound => {
+            println!("skipped: {program} is not installed");
+            None
+        }
+        Err(error) => panic!("{program}: {error}"),
+    }
+}
+
+#[test]
+fn systemd_reads_the_units_and_finds_them_closed() {
+    let folder = TempDir::new().unwrap();
+    for name in UNITS {
+        // It looks for the program too.
+        let here =
+            read(at_root("deploy/systemd").join(name)).replace("/usr/local/bin/aiviary", env!("CARGO_BIN_EXE_aiviary"));
+        fs::write(folder.path().join(name), here).unwrap();
+    }
+    for name in ["aiviary-connect.service", "aiviary-mcp@instagram.service"] {
+        let path = folder.path().join(name);
+        let path = path.to_str().unwrap();
+        let Some(verified) = try_run("systemd-analyze", &["verify", path]) else { return };
+        let said = String::from_utf8_lossy(&verified.stderr).into_owned();
+        assert!(verified.status.success() && said.is_empty(), "{name}: {said}");
+    }
+    for name in UNITS {
+        let path = folder.path().join(name);
+        let rated = ["security", "--offline=true", "--threshold=13", path.to_str().unwrap()];
+        let Some(rated) = try_run("systemd-analyze", &rated) else { return };
+        assert!(rated.status.success(), "{name}: {}", String::from_utf8_lossy(&rated.stdout));
+    }
+}
+
+#[test]
+fn the_proxy_reaches_the_public_listener_alone() {
+    let example = read(at_root("deploy/nginx.conf.example"));
+    let used: Vec<&str> = example.lines().map(str::trim).filter(|line| !line.starts_with('#')).collect();
+    let passed: Vec<&&str> = used.iter().filter(|line| line.starts_with("proxy_pass")).collect();
+    assert_eq!(passed, [&"proxy_pass http://127.0.0.1:8006;"]);
+    let locations: Vec<&&str> = used.iter().filter(|line| line.starts_with("location")).collect();
+    assert_eq!(locations, [&"location = /api/credentials {", &"location / {"]);
+    assert!(used.contains(&"limit_except POST DELETE {"));
+    // Each key that its comment names is one.
+    assert!(example.contains("public = [\"127.0.0.1:8006\"]"));
+    for line in example.lines().filter_map(|line| line.strip_prefix("#   ")) {
+        if let Some((key, _)) = line.split_once(" = ") {
+            let config: toml::Table = toml::from_str(&read(at_root("config/aiviary.toml"))).unwrap();
+            assert!(config["connect"].as_table().unwrap().contains_key(key), "{key}");
+        }
+    }
+}
+
+fn make(target: &str, root: &Path, prefix: Option<&str>) {
+    let mut command = Command::new("make");
+    command.args([target, &format!("BIN={}", env!("CARGO_BIN_EXE_aiviary")), &format!("DESTDIR={}", root.display())]);
+    command.args(prefix.map(|prefix| format!("PREFIX={prefix}")));
+    // Those of a `make test` around this.
+    for variable in ["MAKEFLAGS", "MAKELEVEL", "MFLAGS", "PREFIX", "SYSCONFDIR"] {
+        command.env_remove(variable);
+    }
+    let output = command.current_dir(env!("CARGO_MANIFEST_DIR")).output().unwrap();
+    assert!(output.status.success(), "make {target}: {}", String::from_utf8_lossy(&output.stderr));
+}
+
+/// Every file below `folder` with its mode, sorted.
+fn files(folder: &Path) -> Vec<(String, u32)> {
+    fn walk(folder: &Path, root: &Path, found: &mut Vec<(String, u32)>) {
+        for entry in fs::read_dir(folder).unwrap() {
+            let entry = entry.unwrap();
+            let about = entry.metadata().unwrap();
+            if about.is_dir() {
+                walk(&entry.path(), root, found);
+            } else {
+                let path = entry.path().strip_prefix(root).unwrap().display().to_string();
+                found.push((path, about.permissions().mode() & 0o7777));
+            }
+        }
+    }
+    let mut found = Vec::new();
+    walk(folder, folder, &mut found);
+    found.sort();
+    found
+}
+
+#[test]
+fn make_install_puts_everything_in_place_and_uninstall_takes_it_away() {
+    let root = TempDir::new().unwrap();
+    make("install", root.path(), None);
+    let expected = [
+        ("etc/aiviary/aiviary.toml", 0o644),
+        ("usr/local/bin/aiviary", 0o755),
+        ("usr/local/lib/systemd/system/aiviary-connect.service", 0o644),
+        ("usr/local/lib/systemd/system/aiviary-mcp@.service", 0o644),
+        ("usr/local/lib/sysusers.d/aiviary.conf", 0o644),
+        ("usr/local/share/bash-completion/completions/aiviary", 0o644),
+        ("usr/local/share/fish/vendor_completions.d/aiviary.fish", 0o644),
+        ("usr/local/share/man/man1/aiviary.1", 0o644),
+        ("usr/local/share/zsh/site-functions/_aiviary", 0o644),
+    ]
+    .map(|(path, mode)| (path.to_owned(), mode));
+    assert_eq!(files(root.path()), expected);
+    assert!(read(root.path().join("usr/local/share/man/man1/aiviary.1")).contains(".TH aiviary 1"));
+
+    let config = root.path().join("etc/aiviary/aiviary.toml");
+    assert_eq!(read(&config), read(at_root("config/aiviary.toml")));
+    fs::write(&config, "client_id = \"mine\"\n").unwrap();
+    make("install", root.path(), None);
+    assert_eq!(read(&config), "client_id = \"mine\"\n", "an operator's configuration is kept");
+
+    make("uninstall", root.path(), None);
+    assert_eq!(files(root.path()), [("etc/aiviary/aiviary.toml".to_owned(), 0o644)]);
+}
+
+#[test]
+fn the_installed_units_start_the_installed_binary() {
+    let root = TempDir::new().unwrap();
+    make("install", root.path(), Some("/opt/aiviary"));
+    for name in UNITS {
+        let text = read(root.path().join("opt/aiviary/lib/systemd/system").join(name));
+        let started = text.lines().find_map(|line| line.strip_prefix("ExecStart=")).unwrap();
+        let program = started.split(' ').next().unwrap();
+        assert_eq!(program, "/opt/aiviary/bin/aiviary");
+        assert!(root.path().join(program.trim_start_matches('/')).is_file());
+    }
+    assert!(root.path().join("etc/aiviary/aiviary.toml").is_file(), "the configuration's place is fixed");
+}

@@ -1,0 +1,864 @@
+//! Each tool against the sandbox: what it answers, what it asks of Graph, and one snapshot of both.
+
+mod support;
+
+use std::collections::{BTreeSet, HashSet};
+
+use aiviary::clock::Clock;
+use aiviary::platforms::Platform;
+use aiviary::roles::sandbox;
+use aiviary::tool::{Access, Args, Column, Kind, Position, Shape, Tool};
+use jiff::Timestamp;
+use serde_json::{Map, Value, json};
+use support::tools::{assert_clean, by_instagram_login, faulty, misfit, path_of, with};
+use support::{Fixture, Roles, sample};
+
+const NOW: &str = "2026-11-20T12:00:00Z";
+
+/// The roles at a moment that stands still, with the sample business as the client `main`.
+async fn roles() -> Roles {
+    let roles = Fixture { clock: Clock::fixed(NOW.parse().unwrap()), ..Fixture::new() }.start().await;
+    roles.keep(&sample("main")).await;
+    roles
+}
+
+async fn keep_faulty(roles: &Roles, name: &str) {
+    roles.keep(&faulty(sandbox::Fault::named(name).unwrap())).await;
+}
+
+fn members(value: &Value) -> Vec<&str> {
+    value.as_object().unwrap_or_else(|| panic!("{value}")).keys().map(String::as_str).collect()
+}
+
+fn rows(value: &Value) -> &Vec<Value> {
+    value["media"].as_array().unwrap_or_else(|| panic!("{value}"))
+}
+
+fn ids(value: &Value) -> Vec<String> {
+    rows(value).iter().map(|row| row["id"].as_str().unwrap().to_owned()).collect()
+}
+
+/// Every tool of every platform.
+fn all() -> impl Iterator<Item = (Platform, &'static Tool)> {
+    Platform::ALL.into_iter().flat_map(|platform| platform.catalogue().iter().map(move |tool| (platform, tool)))
+}
+
+fn object(text: &str) -> Map<String, Value> {
+    serde_json::from_str(text).unwrap_or_else(|error| panic!("{error}: {text}"))
+}
+
+// The whole catalogue.
+
+const VERBS: &[&str] = &[
+    "build",
+    "check",
+    "compare",
+    "create",
+    "delete",
+    "duplicate",
+    "estimate",
+    "explain",
+    "export",
+    "find",
+    "get",
+    "hide",
+    "list",
+    "mark",
+    "pause",
+    "preview",
+    "publish",
+    "react",
+    "reply",
+    "respond",
+    "resume",
+    "search",
+    "send",
+    "set",
+    "update",
+    "upload",
+    "validate",
+];
+
+#[test]
+fn names_are_unique_and_begin_with_a_verb() {
+    let mut seen = HashSet::new();
+    for (platform, tool) in all() {
+        let name = tool.name;
+        assert!(seen.insert((platform.name(), name)), "{name} stands twice");
+        assert!(name.len() < 40, "{name}");
+        assert!(name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_'), "{name}");
+        assert!(VERBS.contains(&name.split('_').next().unwrap()), "{name} begins with no verb");
+        assert!(!name.contains("__") && !name.ends_with('_'), "{name}");
+        assert!(tool.about.len() > 40 && tool.about.ends_with('.'), "{name} says when to use it");
+        assert!(!tool.needs.is_empty(), "{name} says what permission it needs");
+        assert_eq!(tool.access == Access::Read, !tool.destructive && tool.idempotent, "{name}");
+    }
+    assert!(seen.len() >= 5);
+}
+
+#[test]
+fn parameters_are_described_and_their_examples_and_defaults_pass_their_own_check() {
+    for (_, tool) in all() {
+        let mut seen = HashSet::new();
+        for param in tool.params {
+            let name = format!("{} of {}", param.name, tool.name);
+            assert!(seen.insert(param.name), "{name} stands twice");
+            assert!(!["access_token", "token", "client_id", "client", "url"].contains(&param.name), "{name}");
+            assert!(param.about.len() > 8 && param.about.ends_with('.'), "{name} is described");
+            let example: Value = serde_json::from_str(param.example).unwrap_or_else(|error| panic!("{name}: {error}"));
+            let sent = Map::from_iter([(param.name.to_owned(), example.clone())]);
+            let taken = Args::check(&[*param], &sent).unwrap_or_else(|error| panic!("{name}: {error}"));
+            assert!(taken.has(param.name), "{name}");
+            assert_eq!(misfit(&param.schema(), &example, "example"), None, "{name}");
+            if let Some(default) = param.default_value() {
+                assert!(!param.required, "{name} needs no default");
+                assert_eq!(misfit(&param.schema(), &default, "default"), None, "{name}");
+            }
+        }
+        let example = object(tool.example);
+        Args::check(tool.params, &example).unwrap_or_else(|error| panic!("the example of {}: {error}", tool.name));
+        assert_eq!(misfit(&tool.input_schema().into(), &example.into(), tool.name), None);
+    }
+}
+
+#[test]
+fn columns_are_named_once_and_text_of_strangers_is_warned_of() {
+    for (_, tool) in all() {
+        let mut seen = HashSet::new();
+        for column in tool.row_columns() {
+            assert!(seen.insert(column.name), "{} of {} stands twice", column.name, tool.name);
+            assert!(column.only_with.is_none_or(|name| tool.params.iter().any(|param| param.name == name)));
+        }
+        assert!(!seen.is_empty(), "{} has columns", tool.name);
+        if tool.row_columns().iter().any(|column| column.by_strangers) {
+            assert!(tool.about.contains("instructions"), "{} says that its texts are data", tool.name);
+        }
+    }
+}
+
+/// Edges of the sandbox where real ids for an example's come from: a parameter's name and its plural.
+const REAL: &[(&str, &str)] = &[
+    ("media_id", "17841405309210001/media?limit=3"),
+    ("campaign_id", "act_1053092100000001/campaigns?limit=3"),
+    ("ad_set_id", "act_1053092100000001/adsets?limit=3"),
+    ("ad_id", "act_1053092100000001/ads?limit=3"),
+    ("object_id", "act_1053092100000001/campaigns?limit=3"),
+];
+
+/// The tool's example, with ids that are there.
+async fn arguments(roles: &Roles, tool: &Tool) -> Value {
+    let mut arguments = object(tool.example);
+    for (name, edge) in REAL {
+        let plural = format!("{name}s");
+        if arguments.contains_key(*name) || arguments.contains_key(&plural) {
+            let found = roles.graph_ids(edge).await;
+            if let Some(one) = arguments.get_mut(*name) {
+                *one = found[0].clone().into();
+            }
+            if let Some(many) = arguments.get_mut(&plural) {
+                *many = found[..2].to_vec().into();
+            }
+        }
+    }
+    arguments.into()
+}
+
+/// A row has the declared members, all of them, in their order, each of its kind.
+fn check_row<'a>(columns: impl IntoIterator<Item = &'a Column>, row: &Value, at: &str) {
+    let row = row.as_object().unwrap_or_else(|| panic!("{at}: {row}"));
+    let mut names = row.keys().map(String::as_str).peekable();
+    let mut columns = columns.into_iter().peekable();
+    while let Some(column) = columns.next() {
+        if column.is_pattern() {
+            let next = columns.peek().map(|column| column.name);
+            while let Some(name) = names.next_if(|name| Some(*name) != next) {
+                let fits = row[name].is_null() || row[name].is_number() || name.ends_with("_source");
+                assert!(fits, "{at}.{name}: {}", row[name]);
+            }
+        } else {
+            assert_eq!(names.next(), Some(column.name), "{at}: {row:?}");
+            check_value(column, &row[column.name], &format!("{at}.{}", column.name));
+        }
+    }
+    assert_eq!(names.next(), None, "{at}: {row:?}");
+}
+
+fn check_value(column: &Column, value: &Value, at: &str) {
+    assert_eq!(misfit(&column.schema(), value, at), None);
+    let decimals = |most: usize| value.to_string().split_once('.').is_none_or(|(_, rest)| rest.len() <= most);
+    let text = value.as_str();
+    let fits = match (column.kind, text) {
+        (_, _) if value.is_null() => true,
+        (Kind::Id, Some(id)) => !id.is_empty() && id.trim_start_matches("act_").bytes().all(|b| b.is_ascii_digit()),
+        (Kind::Time, Some(text)) => text.ends_with('Z') && text.parse::<Timestamp>().is_ok(),
+        (Kind::Day, Some(text)) => text.len() == 10 && text.parse::<jiff::civil::Date>().is_ok(),
+        (Kind::Money | Kind::MinorMoney, Some(text)) => text.parse::<f64>().is_ok(),
+        (Kind::Percent, None) => decimals(2),
+        (Kind::Ratio, None) => decimals(4),
+        (Kind::Rows(columns), None) => {
+            value.as_array().unwrap().iter().for_each(|row| check_row(columns, row, at));
+            true
+        }
+        _ => true,
+    };
+    assert!(fits, "{at}: {value}");
+    assert!(text.is_none_or(|text| !text.contains("access_token")), "{at}: {value}");
+}
+
+fn check_answer(tool: &Tool, arguments: &Value, value: &Value) {
+    let args = Args::check(tool.params, arguments.as_object().unwrap()).unwrap();
+    let (key, beside) = match tool.shape {
+        Shape::Row(_) => return check_row(tool.columns(&args), value, tool.name),
+        Shape::RowOrList { many, .. } if !args.has(many) => return check_row(tool.columns(&args), value, tool.name),
+        Shape::RowOrList { key, .. } => (key, &[][..]),
+        Shape::List { key, beside, .. } => (key, beside),
+    };
+    let list = value[key].as_array().unwrap_or_else(|| panic!("{key} of {value}"));
+    for (place, row) in list.iter().enumerate() {
+        check_row(tool.columns(&args), row, &format!("{}.{key}[{place}]", tool.name));
+    }
+    assert!(value["next_cursor"].is_null() || value["next_cursor"].is_string(), "{value}");
+    let mut rest = value.as_object().unwrap().clone();
+    let first: Vec<String> = rest.keys().take(2).cloned().collect();
+    assert_eq!(first, [key, "next_cursor"], "{}", tool.name);
+    rest.retain(|name, _| name != key && name != "next_cursor");
+    check_row(beside, &rest.into(), tool.name);
+}
+
+#[tokio::test]
+async fn each_tool_answers_its_example_alike_in_both_envelopes_with_what_it_declares() {
+    for (platform, tool) in all() {
+        let roles = roles().await; // of its own: what the process remembers would change the calls
+        let at = roles.of(platform);
+        let arguments = arguments(&roles, tool).await;
+        let before = roles.graph_seen.calls().len();
+        let value = roles.value(at, "/mcp", tool.name, &arguments).await;
+        let mut graph = roles.graph_seen.calls().split_off(before);
+        graph.sort_unstable();
+
+        let over = roles.tool(at, "/mcp", tool.name, &arguments).await;
+        assert_eq!(over["isError"], false, "{}: {over}", tool.name);
+        assert_eq!(over["structuredContent"], value, "{}", tool.name);
+        let text: Value = serde_json::from_str(over["content"][0]["text"].as_str().unwrap()).unwrap();
+        assert_eq!(text, value, "{}", tool.name);
+
+        check_answer(tool, &arguments, &value);
+        let list = roles.rpc(at, "/mcp", &json!({"jsonrpc": "2.0", "id": 1, "method": "tools/list"})).await.json();
+        let listed = list["result"]["tools"].as_array().unwrap().iter().find(|listed| listed["name"] == tool.name);
+        let listed = listed.unwrap_or_else(|| panic!("{} is not listed", tool.name));
+        assert_eq!(misfit(&listed["outputSchema"], &value, tool.name), None);
+        assert_eq!(misfit(&listed["inputSchema"], &arguments, tool.name), None);
+        assert_clean(&value.to_string());
+
+        let whole = json!({"listed": listed, "arguments": arguments, "graph": graph, "value": value});
+        insta::with_settings!({prepend_module_to_snapshot => false, omit_expression => true}, {
+            insta::assert_json_snapshot!(format!("{}__{}", platform.name(), tool.name), whole);
+        });
+    }
+}
+
+// The account.
+
+#[tokio::test]
+async fn a_profile_has_its_account_type_only_by_instagram_login() {
+    let roles = roles().await;
+    roles.keep(&by_instagram_login("login")).await;
+    let (facebook, calls) = roles.counted("main", "get_profile", json!({})).await;
+    assert_eq!(calls, 1);
+    assert_eq!(facebook["account_type"], Value::Null);
+    assert_eq!(facebook["id"], sandbox::IG_ACCOUNT);
+    assert!(facebook["followers_count"].as_u64().is_some_and(|count| count > 100));
+    let (instagram, calls) = roles.counted("login", "get_profile", json!({})).await;
+    assert_eq!(calls, 1);
+    assert_eq!(instagram["account_type"], "BUSINESS");
+    assert_eq!(instagram["username"], facebook["username"]);
+    assert_eq!(members(&instagram), members(&facebook));
+    let asked = roles.graph_seen.calls();
+    assert_eq!(asked.iter().filter(|call| call.contains("account_type")).count(), 1, "{asked:?}");
+}
+
+#[tokio::test]
+async fn the_three_metrics_of_a_daily_report_are_one_call() {
+    let roles = roles().await;
+    let params = json!({"period": "day", "metrics": ["impressions", "reach", "profile_views"]});
+    let (value, calls) = roles.counted("main", "get_account_insights", params).await;
+    assert_eq!(calls, 1, "{:?}", roles.graph_seen.calls());
+    let names = [
+        "impressions",
+        "impressions_source",
+        "reach",
+        "profile_views",
+        "date",
+        "since",
+        "until",
+        "provisional",
+        "note",
+    ];
+    assert_eq!(members(&value), names);
+    assert_eq!(
+        [&value["date"], &value["since"], &value["until"], &value["provisional"], &value["impressions_source"]],
+        [
+            "2026-11-19".into(),
+            "2026-11-19T08:00:00Z".into(),
+            "2026-11-20T08:00:00Z".into(),
+            json!(true),
+            "views".into()
+        ]
+        .each_ref()
+    );
+    assert!(value["note"].as_str().is_some_and(|note| note.contains("removed impressions")), "{value}");
+    let call = roles.graph_seen.calls().pop().unwrap();
+    assert!(call.contains("metric=views,reach,profile_views&period=day"), "{call}");
+}
+
+#[tokio::test]
+async fn metrics_cost_one_call_for_each_group() {
+    let roles = roles().await;
+    for (metrics, wanted) in [
+        ("", 1),
+        ("views,reach,likes,comments,saves,shares,replies,reposts,website_clicks", 1),
+        ("impressions,plays,video_views,views", 1),
+        ("follower_count", 1),
+        ("follows,unfollows", 1),
+        ("email_contacts,phone_call_clicks,text_message_clicks", 1),
+        ("views,follower_count,follows,unfollows,email_contacts", 4),
+    ] {
+        let params = if metrics.is_empty() { json!({}) } else { json!({ "metrics": metrics }) };
+        let (value, calls) = roles.counted("main", "get_account_insights", params).await;
+        assert_eq!(calls, wanted, "{metrics}");
+        for name in metrics.split(',').filter(|name| !name.is_empty() && *name != "text_message_clicks") {
+            assert!(value[name].is_u64(), "{name} of {value}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn removed_names_are_served_from_their_successor_and_labelled() {
+    let roles = roles().await;
+    let old = "impressions,plays,video_views,engagement,saved,email_contacts,phone_call_clicks";
+    let value = roles.ig("main", "get_account_insights", json!({ "metrics": old })).await;
+    let now = roles.ig("main", "get_account_insights", json!({"metrics": "views,total_interactions,saves"})).await;
+    for (name, source) in [
+        ("impressions", "views"),
+        ("plays", "views"),
+        ("video_views", "views"),
+        ("engagement", "total_interactions"),
+        ("saved", "saves"),
+        ("email_contacts", "profile_links_taps"),
+        ("phone_call_clicks", "profile_links_taps"),
+    ] {
+        assert_eq!(value[format!("{name}_source")], source, "{value}");
+        assert!(value["note"].as_str().unwrap().contains(name), "{value}");
+        assert!(now.get(source).is_none_or(|current| *current == value[name]), "{name}");
+    }
+    assert!(members(&now).iter().all(|name| !name.ends_with("_source")), "{now}");
+    assert_eq!(now["note"], Value::Null);
+}
+
+#[tokio::test]
+async fn windows_are_those_of_los_angeles() {
+    let roles = roles().await;
+    for (params, date, since, until, provisional) in [
+        (json!({"days_ago": 2}), json!("2026-11-18"), "2026-11-18T08:00:00Z", "2026-11-19T08:00:00Z", true),
+        (json!({"days_ago": 3}), json!("2026-11-17"), "2026-11-17T08:00:00Z", "2026-11-18T08:00:00Z", false),
+        (json!({"period": "week"}), json!(null), "2026-11-13T08:00:00Z", "2026-11-20T08:00:00Z", true),
+        (
+            json!({"period": "days_28", "days_ago": 4}),
+            json!(null),
+            "2026-10-20T07:00:00Z",
+            "2026-11-17T08:00:00Z",
+            false,
+        ),
+        (
+            json!({"since": "2026-11-02", "until": "2026-11-02"}),
+            json!("2026-11-02"),
+            "2026-11-02T08:00:00Z",
+            "2026-11-03T08:00:00Z",
+            false,
+        ),
+        (
+            json!({"since": "2026-11-02T10:00:00+01:00", "until": "2026-11-04T00:00:00Z"}),
+            json!(null),
+            "2026-11-02T09:00:00Z",
+            "2026-11-04T00:00:00Z",
+            false,
+        ),
+    ] {
+        let (value, calls) = roles.counted("main", "get_account_insights", params.clone()).await;
+        assert_eq!(calls, 1, "{params}");
+        let came = [&value["date"], &value["since"], &value["until"], &value["provisional"]];
+        assert_eq!(came, [&date, &json!(since), &json!(until), &json!(provisional)], "{params}");
+    }
+}
+
+#[tokio::test]
+async fn long_windows_are_added_up_and_reach_is_not() {
+    let roles = roles().await;
+    let (start, middle, end) = ("2026-09-20T08:00:00Z", "2026-10-20T08:00:00Z", "2026-11-19T08:00:00Z");
+    let ask = async |since: &str, until: &str| {
+        let metrics = "views,reach,accounts_engaged,likes";
+        roles.counted("main", "get_account_insights", json!({"metrics": metrics, "since": since, "until": until})).await
+    };
+    let (whole, calls) = ask(start, end).await;
+    assert_eq!(calls, 2, "one for each 30 days");
+    let ((older, _), (newer, one)) = (ask(start, middle).await, ask(middle, end).await);
+    assert_eq!(one, 1);
+    for name in ["views", "likes"] {
+        let sum = older[name].as_i64().unwrap() + newer[name].as_i64().unwrap();
+        assert_eq!(whole[name], sum, "{name}");
+    }
+    for name in ["reach", "accounts_engaged"] {
+        assert_eq!(whole[name], Value::Null, "{name} cannot be added up");
+        assert_eq!(whole[format!("{name}_last_30_days")], newer[name], "{name}");
+        assert!(newer.get(format!("{name}_last_30_days")).is_none());
+    }
+    assert!(whole["note"].as_str().unwrap().contains("cannot be added up"), "{whole}");
+    let (year, calls) = ask("2025-11-25", "2026-11-18").await;
+    assert_eq!(calls, 12);
+    assert!(year["views"].as_i64().unwrap() > whole["views"].as_i64().unwrap());
+}
+
+#[tokio::test]
+async fn a_refused_metric_is_null_with_a_note_and_not_asked_again() {
+    let roles = roles().await;
+    keep_faulty(&roles, "views_refused").await;
+    let client = "views_refused";
+    let params = json!({"metrics": ["impressions", "reach", "profile_views"]});
+    let (value, calls) = roles.counted(client, "get_account_insights", params.clone()).await;
+    assert_eq!(calls, 2, "all, then all but the refused one");
+    assert_eq!((&value["impressions"], &value["impressions_source"]), (&Value::Null, &json!("views")));
+    assert!(value["reach"].is_u64() && value["profile_views"].is_u64(), "{value}");
+    assert!(value["note"].as_str().unwrap().contains("Meta refused views"), "{value}");
+    let (again, calls) = roles.counted(client, "get_account_insights", params).await;
+    assert_eq!((calls, &again), (1, &value), "the refusal is remembered");
+    let (alone, calls) = roles.counted(client, "get_account_insights", json!({"metrics": "views"})).await;
+    assert_eq!((calls, &alone["views"]), (0, &Value::Null));
+    assert!(alone["note"].as_str().unwrap().contains("Meta refused views"), "{alone}");
+    let (main, calls) = roles.counted("main", "get_account_insights", json!({"metrics": "views"})).await;
+    assert!(calls == 1 && main["views"].is_u64(), "another account is not concerned: {main}");
+}
+
+#[tokio::test]
+async fn a_small_account_has_nulls_and_the_note_says_why() {
+    let roles = roles().await;
+    roles.keep(&with("small", json!({"instagram_business_account_id": sandbox::SMALL_IG_ACCOUNT}))).await;
+    let causes = ["under 100 followers", "there were none", "permission"];
+    for (metrics, null, number) in [
+        ("follower_count", "follower_count", None),
+        ("follows,unfollows", "follows", None),
+        ("reach,follower_count", "follower_count", Some("reach")),
+    ] {
+        let value = roles.ig("small", "get_account_insights", json!({ "metrics": metrics })).await;
+        assert_eq!(value[null], Value::Null, "{metrics}");
+        assert!(number.is_none_or(|name| value[name].is_u64()), "{value}");
+        let note = value["note"].as_str().unwrap_or_else(|| panic!("{metrics}: {value}"));
+        assert!(causes.iter().all(|cause| note.contains(cause)) && note.contains(null), "{metrics}: {note}");
+    }
+    let stories = roles.graph_ids(&format!("{}/stories", sandbox::SMALL_IG_ACCOUNT)).await;
+    let story = roles.ig("small", "get_media_insights", json!({"media_id": stories[0]})).await;
+    assert_eq!((&story["format"], &story["reach"]), (&json!("STORY"), &Value::Null));
+    assert_eq!(story["insights_note"], "fewer than 5 people saw it");
+}
+
+#[tokio::test]
+async fn follower_counts_reach_back_a_month_only() {
+    let roles = roles().await;
+    let params = json!({"metrics": "follower_count", "since": "2026-09-01", "until": "2026-09-10"});
+    let (value, calls) = roles.counted("main", "get_account_insights", params).await;
+    assert_eq!((calls, &value["follower_count"]), (0, &Value::Null), "Meta would refuse it");
+    assert!(value["note"].as_str().unwrap().contains("30 days only"), "{value}");
+}
+
+#[tokio::test]
+async fn without_the_permission_the_account_has_no_numbers_and_posts_have_none_either() {
+    let roles = roles().await;
+    roles.keep(&with("bare", json!({"access_token": sandbox::NO_INSIGHTS_TOKEN}))).await;
+    let refused = roles.ig_refused("bare", "get_account_insights", json!({})).await;
+    assert_eq!((refused.status, refused.code().as_str()), (424, "missing_permission"), "{}", refused.text);
+
+    let (list, calls) = roles.counted("bare", "get_recent_media", json!({"limit": 3})).await;
+    assert_eq!(calls, 3, "with numbers, without, and what the token may do");
+    for row in rows(&list) {
+        assert_eq!((&row["views"], &row["engagement_rate"]), (&Value::Null, &Value::Null));
+        assert_eq!(row["insights_note"], "the token lacks instagram_manage_insights");
+        assert!(row["comments_count"].is_u64(), "{row}");
+    }
+    let (_, calls) = roles.counted("bare", "get_recent_media", json!({"limit": 3})).await;
+    assert_eq!(calls, 2, "what the token may do is asked once");
+    let id = ids(&list)[0].clone();
+    let (post, calls) = roles.counted("bare", "get_media", json!({ "media_id": id })).await;
+    assert_eq!((calls, &post["views"]), (2, &Value::Null));
+    assert!(post["insights_note"].as_str().unwrap().contains("permission"), "{post}");
+    let refused = roles.ig_refused("bare", "get_media_insights", json!({ "media_id": id })).await;
+    assert_eq!(refused.code(), "missing_permission", "{}", refused.text);
+}
+
+// Posts.
+
+/// All pages of the list, and how many there were.
+async fn walk(roles: &Roles, client: &str, params: Value) -> (Vec<Value>, usize) {
+    let (mut all, mut params, mut pages) = (Vec::new(), params, 0);
+    loop {
+        let page = roles.ig(client, "get_recent_media", params.clone()).await;
+        all.extend(rows(&page).iter().cloned());
+        pages += 1;
+        assert!(pages < 200, "the list ends");
+        match &page["next_cursor"] {
+            Value::Null => return (all, pages),
+            cursor => params["cursor"] = cursor.clone(),
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_list_is_paged_to_its_end_with_each_post_once() {
+    let roles = roles().await;
+    let (small, pages) = walk(&roles, "main", json!({"limit": 17})).await;
+    assert!(pages > 5, "{pages}");
+    let (large, _) = walk(&roles, "main", json!({"limit": "100"})).await;
+    let mut seen = HashSet::new();
+    for row in &small {
+        assert!(seen.insert(row["id"].as_str().unwrap()), "{} twice", row["id"]);
+    }
+    assert_eq!(small, large, "the size of a page changes nothing");
+    let times: Vec<&str> = small.iter().map(|row| row["timestamp"].as_str().unwrap()).collect();
+    assert!(times.is_sorted_by(|a, b| a >= b), "newest first");
+    assert!(small.iter().any(|row| row["like_count"].is_null()), "hidden likes are null");
+    assert!(small.iter().any(|row| row["caption"].is_null()), "no caption is null");
+
+    // The oldest post was published before the account became a professional one: it alone has no numbers.
+    let (last, others) = small.split_last().unwrap();
+    assert_eq!((&last["views"], &last["total_interactions"]), (&Value::Null, &Value::Null));
+    assert_eq!(last["insights_note"], "published before the account became a professional one");
+    for row in others {
+        assert!(row["views"].is_u64() && row["reach"].is_u64() && row["engagement_rate"].is_number(), "{row}");
+        assert_eq!(row["insights_note"], Value::Null);
+    }
+    let formats: BTreeSet<&str> = small.iter().map(|row| row["format"].as_str().unwrap()).collect();
+    assert_eq!(formats, BTreeSet::from(["CAROUSEL", "IMAGE", "REEL"]));
+
+    let (reels, reel_pages) = walk(&roles, "main", json!({"limit": 17, "format": "REEL"})).await;
+    assert_eq!(reel_pages, pages, "it filters after reading");
+    let wanted: Vec<&Value> = small.iter().filter(|row| row["format"] == "REEL").collect();
+    assert_eq!(reels.iter().collect::<Vec<_>>(), wanted);
+}
+
+#[tokio::test]
+async fn a_page_of_posts_with_numbers_is_one_call() {
+    let roles = roles().await;
+    for (params, len) in [
+        (json!({}), 10),
+        (json!({"limit": 1}), 1),
+        (json!({"limit": 100}), 100),
+        (json!({"limit": 5, "urls": true, "insights": false}), 5),
+    ] {
+        let (value, calls) = roles.counted("main", "get_recent_media", params.clone()).await;
+        assert_eq!((calls, rows(&value).len()), (1, len), "{params}");
+    }
+    let (bare, _) = roles.counted("main", "get_recent_media", json!({"insights": false})).await;
+    let call = roles.graph_seen.calls().pop().unwrap();
+    assert!(!call.contains("insights"), "{call}");
+    assert!(rows(&bare).iter().all(|row| row["views"].is_null() && row["insights_note"].is_null()), "{bare}");
+}
+
+#[tokio::test]
+async fn signed_links_come_only_when_asked_for() {
+    let roles = roles().await;
+    let plain = roles.ig("main", "get_recent_media", json!({"limit": 30})).await;
+    let linked = roles.ig("main", "get_recent_media", json!({"limit": 30, "urls": true})).await;
+    for (plain, linked) in rows(&plain).iter().zip(rows(&linked)) {
+        assert!(plain.get("media_url").is_none() && plain.get("thumbnail_url").is_none());
+        let names = members(linked);
+        assert_eq!(names[..names.len() - 2], members(plain)[..]);
+        assert_eq!(names[names.len() - 2..], ["media_url", "thumbnail_url"]);
+        assert_eq!(linked["thumbnail_url"].is_string(), linked["format"] == "REEL", "{linked}");
+    }
+    assert!(rows(&linked).iter().any(|row| row["media_url"].is_null()), "claimed by copyright is null");
+}
+
+#[tokio::test]
+async fn dates_of_posts_are_los_angeles_days_and_until_is_in_them() {
+    let roles = roles().await;
+    let (all, _) = walk(&roles, "main", json!({"limit": 100, "insights": false})).await;
+    for (since, until, from, to) in [
+        (Some("2026-11-03"), Some("2026-11-12"), "2026-11-03T08:00:00Z", "2026-11-13T08:00:00Z"),
+        (Some("2026-10-05"), Some("2026-10-25"), "2026-10-05T07:00:00Z", "2026-10-26T07:00:00Z"),
+        (None, Some("2026-01-31T00:00:00Z"), "2000-01-01T00:00:00Z", "2026-01-31T00:00:00Z"),
+        (Some("2026-11-15T00:00:00+01:00"), None, "2026-11-14T23:00:00Z", "2099-01-01T00:00:00Z"),
+    ] {
+        let mut params = json!({"limit": 4, "insights": false});
+        for (name, text) in [("since", since), ("until", until)] {
+            if let Some(text) = text {
+                params[name] = text.into();
+            }
+        }
+        let (found, _) = walk(&roles, "main", params).await;
+        let wanted: Vec<&Value> =
+            all.iter().filter(|row| (from..to).contains(&row["timestamp"].as_str().unwrap())).collect();
+        assert!(!wanted.is_empty());
+        assert_eq!(found.iter().collect::<Vec<_>>(), wanted, "{since:?} to {until:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_cursor_is_good_for_its_own_list_only() {
+    let roles = roles().await;
+    roles.keep(&sample("second")).await;
+    let page = roles.ig("main", "get_recent_media", json!({"limit": 4})).await;
+    let cursor = page["next_cursor"].as_str().unwrap().to_owned();
+    let before = roles.graph_seen.call_count();
+    for (name, client, params, says) in [
+        ("another size", "main", json!({"limit": 5, "cursor": cursor}), "other parameters"),
+        ("another filter", "main", json!({"limit": 4, "format": "REEL", "cursor": cursor}), "other parameters"),
+        ("another window", "main", json!({"limit": 4, "since": "2026-01-01", "cursor": cursor}), "other parameters"),
+        ("another client", "second", json!({"limit": 4, "cursor": cursor}), "other parameters"),
+        ("a cut one", "main", json!({"limit": 4, "cursor": cursor[..20]}), "no next_cursor"),
+        ("Meta's own", "main", json!({"limit": 4, "cursor": "MTc5MDEwMDAw"}), "no next_cursor"),
+    ] {
+        let came = roles.ig_refused(client, "get_recent_media", params).await;
+        assert_eq!((came.status, came.code().as_str()), (400, "invalid_params"), "{name}: {}", came.text);
+        assert!(came.message().starts_with("cursor: ") && came.message().contains(says), "{name}: {}", came.text);
+    }
+    assert_eq!(roles.graph_seen.call_count(), before, "Graph was not asked");
+    let same = roles.ig("main", "get_recent_media", json!({"limit": "4", "urls": false, "cursor": cursor})).await;
+    assert_eq!(rows(&same).len(), 4, "defaults and spellings are the same parameters");
+
+    let tool = Platform::Instagram.catalogue().iter().find(|tool| tool.name == "get_recent_media").unwrap();
+    let args = Args::check(tool.params, json!({"limit": 4}).as_object().unwrap()).unwrap();
+    let stale = Position::new(&"QVFIstale".parse().unwrap(), None, "get_recent_media/main", &args).encode();
+    let came = roles.ig_refused("main", "get_recent_media", json!({"limit": 4, "cursor": stale})).await;
+    assert_eq!(came.code(), "invalid_params", "{}", came.text);
+    assert!(came.message().contains("start the list again"), "{}", came.text);
+}
+
+#[tokio::test]
+async fn numbers_that_fail_the_list_are_read_post_by_post_in_one_batch() {
+    let roles = roles().await;
+    keep_faulty(&roles, "media_insights_refused").await;
+    let (value, calls) = roles.counted("media_insights_refused", "get_recent_media", json!({"limit": 60})).await;
+    assert_eq!(calls, 4, "the list, the bare list, batches of 50 and 10: {:?}", roles.graph_seen.calls());
+    let main = roles.ig("main", "get_recent_media", json!({"limit": 60})).await;
+    assert_eq!(rows(&value), rows(&main), "nothing is lost");
+}
+
+#[tokio::test]
+async fn a_page_that_is_too_much_for_meta_is_asked_smaller() {
+    let roles = roles().await;
+    keep_faulty(&roles, "reduce_data").await;
+    let before = roles.graph_seen.call_count();
+    let came = roles.ig_refused("reduce_data", "get_recent_media", json!({"limit": 40})).await;
+    assert_eq!((came.status, came.code().as_str()), (422, "rejected_by_meta"), "{}", came.text);
+    assert!(came.message().contains("fewer rows"), "{}", came.text);
+    let asked: Vec<String> = roles.graph_seen.calls().split_off(usize::try_from(before).unwrap());
+    let sizes: Vec<&str> = asked.iter().map(|call| call.rsplit("limit=").next().unwrap()).collect();
+    assert_eq!(sizes, ["40", "20", "10", "5"]);
+}
+
+#[tokio::test]
+async fn an_answer_without_rows_is_an_empty_list() {
+    let roles = roles().await;
+    keep_faulty(&roles, "empty_data").await;
+    let value = roles.ig("empty_data", "get_recent_media", json!({})).await;
+    assert_eq!(value, json!({"media": [], "next_cursor": null}));
+}
+
+/// A post of that format from the newest hundred.
+async fn post_of(roles: &Roles, format: &str) -> Value {
+    let page = roles.ig("main", "get_recent_media", json!({"limit": 100})).await;
+    rows(&page).iter().find(|row| row["format"] == format).unwrap_or_else(|| panic!("no {format}")).clone()
+}
+
+#[tokio::test]
+async fn a_post_in_full_has_its_items_and_a_reel_its_watch_times() {
+    let roles = roles().await;
+    let reel_only = ["avg_watch_time_ms", "total_watch_time_ms", "reels_skip_rate"];
+    for (format, first, again) in [("IMAGE", 1, 1), ("CAROUSEL", 1, 1), ("REEL", 2, 1)] {
+        let row = post_of(&roles, format).await;
+        let params = json!({"media_id": row["id"]});
+        let (post, calls) = roles.counted("main", "get_media", params.clone()).await;
+        assert_eq!(calls, first, "{format}");
+        let (same, calls) = roles.counted("main", "get_media", params).await;
+        assert_eq!((calls, &same), (again, &post), "{format}: its kind is remembered");
+        for (name, value) in row.as_object().unwrap() {
+            assert_eq!(&post[name], value, "{name} of a {format} is as in the list");
+        }
+        assert_eq!(post["owner_id"], sandbox::IG_ACCOUNT);
+        for name in reel_only {
+            assert_eq!(post[name].is_number(), format == "REEL", "{name} of {post}");
+        }
+        let album = format == "CAROUSEL";
+        assert_eq!(post["items"].as_array().map(Vec::len), post["items_count"].as_u64().map(|n| n as usize), "{post}");
+        assert_eq!(post["items"].is_array(), album, "{post}");
+        for item in post["items"].as_array().into_iter().flatten() {
+            let names = ["id", "media_type", "media_url", "thumbnail_url", "permalink", "timestamp", "alt_text"];
+            assert_eq!(members(item), names);
+            assert!(item["id"].is_string() && item["media_type"].is_string(), "{item}");
+        }
+        for name in ["total_views_count", "total_like_count", "saved_count", "shares_count", "reposts_count"] {
+            assert!(post[name].is_u64(), "{name} of {post}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_post_is_found_by_its_link_or_shortcode() {
+    let roles = roles().await;
+    let row = post_of(&roles, "IMAGE").await;
+    let code = row["shortcode"].as_str().unwrap();
+    let by_id = roles.ig("main", "get_media", json!({"media_id": row["id"]})).await;
+    for params in [
+        json!({"permalink": row["permalink"]}),
+        json!({"permalink": format!("http://instagram.com/reel/{code}?igsh=abc")}),
+        json!({"permalink": format!("www.instagram.com/tv/{code}/#top")}),
+        json!({ "shortcode": code }),
+    ] {
+        let (post, calls) = roles.counted("main", "get_media", params.clone()).await;
+        assert_eq!((calls, &post), (2, &by_id), "{params}");
+    }
+    let reel = post_of(&roles, "REEL").await;
+    roles.keep(&sample("third")).await;
+    let (found, calls) = roles.counted("third", "get_media", json!({"permalink": reel["permalink"]})).await;
+    assert!(calls == 2 && found["avg_watch_time_ms"].is_u64(), "the walk has told that it is a reel: {found}");
+
+    let (all, _) = walk(&roles, "main", json!({"limit": 100, "insights": false})).await;
+    let oldest = all.last().unwrap()["shortcode"].clone();
+    for (pages, calls, says) in [(1, 1, "newest 100 posts"), (2, 2, "newest 200 posts")] {
+        let before = roles.graph_seen.call_count();
+        let came = roles.ig_refused("main", "get_media", json!({"shortcode": oldest, "max_pages": pages})).await;
+        assert_eq!(came.code(), "invalid_params", "{}", came.text);
+        assert!(came.message().contains(says), "{}", came.text);
+        assert_eq!(roles.graph_seen.call_count() - before, calls);
+    }
+    let (post, _) = roles.counted("main", "get_media", json!({ "shortcode": oldest })).await;
+    assert_eq!(post["views"], Value::Null);
+    assert_eq!(post["insights_note"], "published before the account became a professional one");
+}
+
+#[tokio::test]
+async fn a_post_of_somebody_else_is_refused_by_meta() {
+    let roles = roles().await;
+    for tool in ["get_media", "get_media_insights"] {
+        let came = roles.ig_refused("main", tool, json!({"media_id": "17903000000001000"})).await;
+        assert_eq!((came.status, came.code().as_str()), (422, "rejected_by_meta"), "{tool}: {}", came.text);
+        assert_eq!(came.json()["error"]["graph"]["subcode"], 33, "{}", came.text);
+    }
+}
+
+#[tokio::test]
+async fn each_kind_of_post_has_its_own_numbers() {
+    let roles = roles().await;
+    let stories = roles.graph_ids(&format!("{}/stories", sandbox::IG_ACCOUNT)).await;
+    let shared = ["views", "reach", "shares", "total_interactions", "reposts"];
+    let lasting = ["saved", "likes", "comments"];
+    let (feed, both) = (["profile_activity"], ["follows", "profile_visits"]);
+    let reels = ["avg_watch_time_ms", "total_watch_time_ms", "reels_skip_rate"];
+    let story = ["replies", "link_clicks", "navigation", "taps_forward", "taps_back", "exits", "swipes"];
+    for format in ["IMAGE", "CAROUSEL", "REEL", "STORY"] {
+        let id = if format == "STORY" { json!(stories[0]) } else { post_of(&roles, format).await["id"].clone() };
+        let (value, calls) = roles.counted("main", "get_media_insights", json!({ "media_id": id })).await;
+        assert_eq!(calls, 2, "its kind, then all numbers in one batch: {format}");
+        assert_eq!((&value["media_id"], &value["format"]), (&id, &json!(format)));
+        let has = |names: &[&str], wanted: bool| {
+            for name in names {
+                assert_eq!(value[*name].is_number(), wanted, "{name} of a {format}: {value}");
+            }
+        };
+        has(&shared, true);
+        has(&lasting, format != "STORY");
+        has(&feed, matches!(format, "IMAGE" | "CAROUSEL"));
+        has(&both, format != "REEL");
+        has(&reels, format == "REEL");
+        has(&story, format == "STORY");
+        assert_eq!(value["insights_note"], Value::Null, "{value}");
+        let (again, calls) = roles.counted("main", "get_media_insights", json!({ "media_id": id })).await;
+        assert_eq!((calls, again), (1, value), "the kind is remembered");
+    }
+    let navigation = roles.ig("main", "get_media_insights", json!({"media_id": stories[0]})).await;
+    let steps: i64 = story[3..].iter().map(|name| navigation[*name].as_i64().unwrap()).sum();
+    assert!((navigation["navigation"].as_i64().unwrap() - steps).abs() <= 4, "{navigation}");
+}
+
+#[tokio::test]
+async fn chosen_metrics_are_the_only_ones_asked() {
+    let roles = roles().await;
+    let id = post_of(&roles, "REEL").await["id"].clone();
+    let params = json!({"media_id": id, "metrics": "reach, avg_watch_time_ms, navigation"});
+    let (value, calls) = roles.counted("main", "get_media_insights", params).await;
+    assert_eq!(calls, 2);
+    let call = roles.graph_seen.calls().pop().unwrap();
+    assert!(call.ends_with("metric=reach,ig_reels_avg_watch_time"), "{call}");
+    assert!(value["reach"].is_u64() && value["avg_watch_time_ms"].is_u64() && value["views"].is_null(), "{value}");
+}
+
+#[tokio::test]
+async fn numbers_of_many_posts_are_few_batches_and_a_bad_one_costs_only_its_own() {
+    let roles = roles().await;
+    let (all, _) = walk(&roles, "main", json!({"limit": 100, "insights": false})).await;
+    let newest: Vec<&Value> = all.iter().take(48).map(|row| &row["id"]).collect();
+    let (gone, old) = (json!("17903000000001000"), &all.last().unwrap()["id"]);
+    let wanted: Vec<&Value> = newest.iter().copied().chain([&gone, old]).collect();
+    let (value, calls) = roles.counted("main", "get_media_insights", json!({ "media_ids": wanted })).await;
+    // Two questions for each post and a third for a reel; the post that is not there has no kind, and so none.
+    let reels = all.iter().take(48).filter(|row| row["format"] == "REEL").count();
+    let batches = (2 * 49 + reels).div_ceil(50);
+    assert_eq!(calls, 1 + batches as u64, "50 kinds in one, then the numbers: {:?}", roles.graph_seen.calls());
+    assert_eq!(value["next_cursor"], Value::Null);
+    let came: Vec<&Value> = rows(&value).iter().map(|row| &row["media_id"]).collect();
+    assert_eq!(came, wanted, "in the order asked");
+    for row in &rows(&value)[..48] {
+        assert!(row["views"].is_u64() && row["insights_note"].is_null(), "{row}");
+    }
+    let [gone, old] = &rows(&value)[48..] else { panic!("{value}") };
+    assert_eq!((&gone["views"], &gone["format"]), (&Value::Null, &Value::Null));
+    assert_eq!(gone["insights_note"], "gone, or not visible to this token");
+    assert_eq!((&old["views"], &old["format"]), (&Value::Null, &json!("IMAGE")));
+    assert_eq!(old["insights_note"], "published before the account became a professional one");
+
+    let one = roles.ig("main", "get_media_insights", json!({ "media_ids": wanted[0] })).await;
+    assert_eq!(rows(&one).len(), 1, "a list of one is a list");
+}
+
+#[tokio::test]
+async fn by_instagram_login_all_but_facebooks_own_numbers_are_there() {
+    let roles = roles().await;
+    roles.keep(&by_instagram_login("login")).await;
+    let (list, calls) = roles.counted("login", "get_recent_media", json!({"limit": 4})).await;
+    let main = roles.ig("main", "get_recent_media", json!({"limit": 4})).await;
+    assert_eq!((calls, rows(&list)), (1, rows(&main)));
+    let (post, calls) =
+        roles.counted("login", "get_media", json!({"media_id": post_of(&roles, "IMAGE").await["id"]})).await;
+    assert!(calls >= 1 && post["views"].is_u64(), "{post}");
+    for name in ["total_views_count", "total_like_count", "saved_count", "shares_count", "reposts_count"] {
+        assert_eq!(post[name], Value::Null, "{name}");
+    }
+    let (numbers, calls) = roles.counted("login", "get_media_insights", json!({"media_ids": ids(&list)[..2]})).await;
+    assert!((4..=8).contains(&calls), "its host knows no batches: {calls}");
+    assert!(rows(&numbers).iter().all(|row| row["reach"].is_u64()), "{numbers}");
+    let asked = roles.graph_seen.calls();
+    assert!(!asked.iter().any(|call| call.starts_with("POST")), "{asked:?}");
+    let (value, calls) = roles.counted("login", "get_account_insights", json!({})).await;
+    assert!(calls == 1 && value["views"].is_u64(), "{value}");
+}
+
+#[tokio::test]
+async fn near_metas_limit_only_single_calls_go_out() {
+    let roles = roles().await;
+    keep_faulty(&roles, "ig_rate_limit").await;
+    roles.ig_refused("ig_rate_limit", "get_profile", json!({})).await;
+    let before = roles.graph_seen.call_count();
+    for (tool, params) in [
+        ("get_media_insights", json!({"media_ids": ["17901000000001000", "17901000000002000"]})),
+        ("get_media", json!({"shortcode": "abc"})),
+        ("get_account_insights", json!({"since": "2026-08-01"})),
+    ] {
+        let came = roles.ig_refused("ig_rate_limit", tool, params).await;
+        assert_eq!((came.status, came.code().as_str()), (429, "rate_limited"), "{tool}: {}", came.text);
+        assert_eq!(came.json()["error"]["retry_after_s"], 1140, "{tool}: {}", came.text);
+    }
+    assert_eq!(roles.graph_seen.call_count(), before, "what costs several calls is not begun");
+    let path = path_of("main");
+    assert_eq!(
+        roles.value(roles.instagram, &path, "get_account_insights", &json!({"since": "2026-08-01"})).await["reach"],
+        Value::Null
+    );
+}
