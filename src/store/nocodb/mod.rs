@@ -163,9 +163,11 @@ impl Inner {
     /// Rows of `table` that `filter` matches, by row number.
     async fn rows(&self, table: &Table, filter: Option<&str>, limit: usize) -> Result<Vec<Row>, ApiError> {
         let path = format!("/api/v2/tables/{}/records", table.id);
-        let fields = [table.key.as_str()].into_iter().chain(columns()).collect::<Vec<_>>().join(",");
+        let named = [table.key.as_str()].into_iter().chain(columns()).collect::<Vec<_>>().join(",");
         let limit = limit.to_string();
-        let mut query = vec![("fields", fields.as_str()), ("sort", table.key.as_str()), ("limit", &limit)];
+        // The number alone decides the order. The others are named because `sort` refuses a column that was renamed,
+        // which `fields` and writes still know by its old name (NocoDB 0.301.3).
+        let mut query = vec![("fields", named.as_str()), ("sort", &named), ("limit", &limit)];
         query.extend(filter.map(|filter| ("where", filter)));
         let answer = self.api.get(&path, &query, PATIENCE).await?;
         let Some(list) = answer["list"].as_array() else {
@@ -173,6 +175,9 @@ impl Inner {
         };
         let row = |cells: &Value| {
             let cells = cells.as_object()?;
+            if columns().iter().any(|column| !cells.contains_key(*column)) {
+                return None;
+            }
             let number = cells.get(&table.key).and_then(|key| key.as_u64().or_else(|| key.as_str()?.parse().ok()))?;
             Some(Row { number, cells: cells.clone() })
         };
