@@ -207,7 +207,7 @@ fn faults(page: &str) -> (Vec<String>, usize) {
                 ran += 1;
                 let by_hand = block.text.starts_with("sqlite3 ") && !installed("sqlite3");
                 let done = if by_hand { shell.sqlite(&block.text) } else { shell.run(&on(ports, &block.text)) };
-                told = done.map_err(|error| fault(error)).ok();
+                told = done.map_err(&mut fault).ok();
             }
             "text" if block.mark == "log" => {
                 for line in block.text.lines().filter(|line| !served.err.has_by_now(line)) {
