@@ -770,6 +770,8 @@ struct Mischief {
     undone: fn(&Path),
     /// Whether the trail is whole afterwards; a cut one must show it.
     whole: bool,
+    /// The last line beside grants that the file then has, with its reason: what was done shows.
+    shown: (Event, Option<&'static str>),
 }
 
 #[test]
@@ -794,6 +796,7 @@ fn whatever_is_done_to_the_audit_file_no_token_leaves_without_a_line() {
                 put_back(path);
             },
             whole: true,
+            shown: (Event::Save, None),
         },
         Mischief {
             name: "replaced by a link",
@@ -807,6 +810,7 @@ fn whatever_is_done_to_the_audit_file_no_token_leaves_without_a_line() {
                 put_back(path);
             },
             whole: true,
+            shown: (Event::Save, None),
         },
         Mischief {
             name: "deleted",
@@ -814,6 +818,7 @@ fn whatever_is_done_to_the_audit_file_no_token_leaves_without_a_line() {
             stops: false,
             undone: nothing,
             whole: true,
+            shown: (Event::Open, None),
         },
         Mischief {
             name: "emptied",
@@ -821,6 +826,7 @@ fn whatever_is_done_to_the_audit_file_no_token_leaves_without_a_line() {
             stops: false,
             undone: nothing,
             whole: true,
+            shown: (Event::Repair, Some("shortened")),
         },
         Mischief {
             name: "cut within a line",
@@ -831,6 +837,7 @@ fn whatever_is_done_to_the_audit_file_no_token_leaves_without_a_line() {
             stops: false,
             undone: nothing,
             whole: false,
+            shown: (Event::Repair, Some("torn")),
         },
         Mischief {
             name: "half a line added",
@@ -838,6 +845,7 @@ fn whatever_is_done_to_the_audit_file_no_token_leaves_without_a_line() {
             stops: false,
             undone: nothing,
             whole: true,
+            shown: (Event::Repair, Some("torn")),
         },
     ];
     for case in cases {
@@ -861,7 +869,10 @@ fn whatever_is_done_to_the_audit_file_no_token_leaves_without_a_line() {
         (case.undone)(&home.audit);
         let found = until(name, || service.token("clienta").ok().filter(|answer| answer.status == 200));
         assert_eq!(found.json()["access_token"], token, "{name}");
-        let last = home.lines().pop().unwrap();
+        let mut lines = home.lines();
+        let shown = lines.iter().rfind(|line| line.event != Event::Grant).unwrap();
+        assert_eq!((shown.event, shown.reason.as_deref()), case.shown, "{name}");
+        let last = lines.pop().unwrap();
         assert_eq!(
             (last.event, last.client_id.as_deref()),
             (Event::Grant, Some("clienta")),
