@@ -592,7 +592,7 @@ async fn a_unix_socket_is_internal_takes_any_host_and_tells_who_called() {
     let refused = connect::start(connect::Settings { listeners, ..second.connect_settings() }).await;
     assert!(refused.is_err_and(|error| error.to_string().contains("connect.internal[0]")));
     stop.cancel();
-    serving.await.unwrap();
+    serving.await.unwrap().unwrap();
     assert!(!path.exists(), "the socket goes with its listener");
     support::assert_no_token(fixture.folder.path(), &token());
 }

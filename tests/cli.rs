@@ -36,6 +36,13 @@ fn run(arguments: &[&str], variables: &[(&str, &str)]) -> (i32, String, String) 
     texts(output)
 }
 
+const NOCODB: [(&str, &str); 4] = [
+    ("ENCRYPTION_KEY", KEY),
+    ("VM_API_KEY", API_KEY),
+    ("AIVIARY__STORE__URL", "nocodb+http://nocodb:8080"),
+    ("NOCODB_TOKEN", "a-token"),
+];
+
 const RIGHT: [(&str, &str); 2] = [("ENCRYPTION_KEY", KEY), ("VM_API_KEY", API_KEY)];
 
 #[test]
@@ -44,6 +51,12 @@ fn exit_codes_tell_what_happened() {
         (&["check"][..], &RIGHT[..], 0),
         (&["check", "instagram", "sandbox"], &[], 0),
         (&["check", "--json"], &RIGHT, 0),
+        (&["check"], &NOCODB, 0),
+        (&["check"], &NOCODB[..3], 78),
+        (&["store", "copy", "--to", "nowhere:"], &RIGHT, 2),
+        (&["store", "copy", "--to", "sqlite:aiviary.db"], &RIGHT, 2),
+        (&["store", "init", "--bootstrap"], &RIGHT, 2),
+        (&["store"], &RIGHT, 2),
         (&["check"], &[], 78),
         (&["check"], &[("AIVIARY__LOG__FORMAT", "yaml")], 78),
         (&["check", "--config", "/nowhere/a.toml"], &RIGHT, 78),
@@ -117,8 +130,10 @@ fn no_command_prints_a_secret() {
             ("ENCRYPTION_KEY", "EAABsecret"),
             ("VM_API_KEY", "EAABsecret\tEAABsecret"),
             ("META_APP_SECRET", "EAABsecret,"),
+            ("NOCODB_TOKEN", "EAABsecret EAABsecret"),
+            ("AIVIARY__STORE__URL", "nocodb+http://nocodb"),
         ],
-        &[("AIVIARY__STORE__URL", "nocodb+http://EAABsecret"), ("AIVIARY__CLIENT_ID", "EAABsecret!")],
+        &[("AIVIARY__STORE__URL", "nocodb+http://EAABsecret@nocodb"), ("AIVIARY__CLIENT_ID", "EAABsecret!")],
     ];
     // Where the configuration is good, the server says so and finds its port taken.
     let held = TcpListener::bind("127.0.0.1:0").unwrap();

@@ -1,10 +1,11 @@
-//! `aiviary check`: the whole configuration, as the roles would read it. No connection, no file.
+//! `aiviary check`: the whole configuration, as the roles would read it. No connection, no file; `--online` is in
+//! `doctor`.
 
 use std::fmt::Write as _;
 
 use serde_json::{Map, Value, json};
 
-use super::{Check, Context, Exit, Failure, print, say};
+use super::{Check, Context, Exit, Failure, doctor, print, say};
 use crate::config::{Config, Place, Role, SECRETS, Secrets, check_secrets};
 use crate::exposure::Exposure;
 use crate::roles::{connect, mcp, sandbox};
@@ -42,9 +43,20 @@ pub(super) fn run(args: &Check, context: &Context) -> Result<Exit, Failure> {
     }
     let warnings = config.as_ref().map(|config| config.warnings(&secrets, roles)).unwrap_or_default();
 
+    // What the configuration names is looked at once the configuration is good.
+    let found = match &config {
+        Some(config) if args.online && faults.is_empty() => Some(doctor::look(config, context, roles)?),
+        _ => None,
+    };
+    let outcome = match (&found, faults.is_empty()) {
+        (_, false) => Exit::BadConfiguration,
+        (Some(found), true) => doctor::exit(found),
+        (None, true) => Exit::Done,
+    };
+
     if args.json {
         let mut report = json!({
-            "ok": faults.is_empty(),
+            "ok": outcome == Exit::Done,
             "faults": faults.iter().map(crate::config::Fault::to_json).collect::<Vec<_>>(),
             "warnings": warnings,
         });
@@ -54,10 +66,17 @@ pub(super) fn run(args: &Check, context: &Context) -> Result<Exit, Failure> {
             report["listeners"] = listeners(config, roles);
         }
         report["secrets"] = state_of(&secrets);
+        if let Some(found) = &found {
+            report["online"] = found.iter().map(doctor::Finding::to_json).collect();
+        }
         print(&format!("{report:#}\n"))?;
     } else {
         if let Some(config) = &config {
             print(&text(config, &secrets, roles))?;
+        }
+        if let Some(found) = &found {
+            let lines: Vec<String> = found.iter().map(|found| found.line() + "\n").collect();
+            print(&format!("\nonline\n{}", lines.concat()))?;
         }
         for warning in &warnings {
             say(&format!("warning: {warning}"));
@@ -71,7 +90,7 @@ pub(super) fn run(args: &Check, context: &Context) -> Result<Exit, Failure> {
             many => say(&format!("{many} faults")),
         }
     }
-    Ok(if faults.is_empty() { Exit::Done } else { Exit::BadConfiguration })
+    Ok(outcome)
 }
 
 fn settings(config: &Config) -> Value {

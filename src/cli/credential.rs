@@ -1,23 +1,20 @@
 //! `aiviary credential`: the store from the shell, through the same code as the service.
 
 use std::io::Read as _;
-use std::os::unix::fs::MetadataExt as _;
-use std::path::Path;
 
 use jiff::Timestamp;
-use nix::unistd::{User, geteuid, getpid};
+use nix::unistd::{geteuid, getpid};
 use serde_json::{Map, Value, json};
 
-use super::{Accounts, Context, Credential, Exit, Failure, print, say};
+use super::{Accounts, Context, Credential, Exit, Failure, owner, print, say};
 use crate::api::{Given, Summary};
-use crate::config::Config;
 use crate::credential::{AccountKind, ClientId};
 use crate::crypto::TOKEN_MAX_BYTES;
 use crate::exposure::Peer;
 use crate::roles::StartError;
 use crate::roles::connect::{self, Connect, ConnectError};
 use crate::server::Caller;
-use crate::store::{self, Mode, Url};
+use crate::store::{self, Mode};
 use crate::telemetry::{self, LogSettings};
 
 impl From<ConnectError> for Failure {
@@ -30,11 +27,11 @@ impl From<ConnectError> for Failure {
 pub(super) fn run(args: Credential, context: &Context) -> Result<Exit, Failure> {
     let config = context.load()?;
     telemetry::init(&LogSettings { filter: "warn".to_owned(), ..config.log() });
-    check_user(&config)?;
+    owner::check(&config)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
         if let Credential::List { json } = args {
-            return list(&config, json).await;
+            return list(&config.store_with(&context.secrets())?, json).await;
         }
         let mode = if matches!(args, Credential::Add { .. }) { Mode::Create } else { Mode::Existing };
         let connect = connect::open(config.connect(&context.secrets())?, mode).await?;
@@ -47,22 +44,6 @@ pub(super) fn run(args: Credential, context: &Context) -> Result<Exit, Failure> 
     })
 }
 
-/// Files that another user made would lock the service out of its own store.
-pub(super) fn check_user(config: &Config) -> Result<(), Failure> {
-    let Url::Sqlite(file) = config.store().url;
-    let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let Ok(about) = std::fs::metadata(folder) else { return Ok(()) };
-    if about.uid() == geteuid().as_raw() {
-        return Ok(());
-    }
-    let owner =
-        User::from_uid(about.uid().into()).ok().flatten().map_or_else(|| format!("#{}", about.uid()), |user| user.name);
-    let line: Vec<String> = std::env::args().collect();
-    let message =
-        format!("{} belongs to another user; run as that one: sudo -u {owner} {}", folder.display(), line.join(" "));
-    Err(Failure::new(Exit::Failed, message))
-}
-
 /// This process, as the trail names it.
 pub(super) fn caller() -> Caller {
     Caller {
@@ -72,8 +53,8 @@ pub(super) fn caller() -> Caller {
     }
 }
 
-async fn list(config: &Config, as_json: bool) -> Result<Exit, Failure> {
-    let store = store::open(&config.store(), Mode::Existing).await.map_err(StartError::failed)?;
+async fn list(settings: &store::Settings, as_json: bool) -> Result<Exit, Failure> {
+    let store = store::open(settings, Mode::Existing).await.map_err(StartError::failed)?;
     let now = Timestamp::now();
     let mut rows = Vec::new();
     for row in store.list().await.map_err(StartError::failed)? {

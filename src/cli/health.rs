@@ -7,6 +7,7 @@ use std::time::Duration;
 use super::{Context, Exit, Failure, Health, print};
 use crate::config::{Config, Role};
 use crate::exposure::{Exposure, ListenAt};
+use crate::roles::mcp::ConnectAt;
 use crate::server::{Readiness, addresses};
 
 /// What one role may take to answer, connection included.
@@ -19,9 +20,12 @@ enum Place {
 }
 
 /// What came of asking.
-enum Outcome {
+pub(super) enum Outcome {
+    /// It serves.
     Ready,
+    /// It answers, and says what it waits for.
     NotReady(String),
+    /// It does not answer.
     Unreachable(String),
 }
 
@@ -58,6 +62,32 @@ pub(super) fn run(args: &Health, context: &Context) -> Result<Exit, Failure> {
     Ok(exit)
 }
 
+/// Asks `role` where it listens on this machine.
+pub(super) async fn ask_role(config: &Config, role: Role) -> Outcome {
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    ask_any(&places(config, role)).await
+}
+
+/// Asks connect where the MCP servers ask it.
+pub(super) async fn ask_connect(config: &Config) -> Outcome {
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    match config.connect_at() {
+        ConnectAt::Unix(path) => ask("http://localhost", Some(path)).await,
+        ConnectAt::Url(url) => ask(url, None).await,
+    }
+}
+
+/// An error and its causes in one line.
+pub(super) fn chain(error: &dyn std::error::Error) -> String {
+    let mut words = error.to_string();
+    let mut source = error.source();
+    while let Some(error) = source {
+        let _ = write!(words, ": {error}");
+        source = error.source();
+    }
+    words
+}
+
 /// Where `role` listens on this machine. A public listener does not carry the question.
 fn places(config: &Config, role: Role) -> Vec<Place> {
     let internal = config.listeners(role).iter().filter(|listener| listener.exposure == Exposure::Internal);
@@ -88,16 +118,7 @@ async fn ask_any(places: &[Place]) -> Outcome {
 
 async fn ask(url: &str, socket: Option<&Path>) -> Outcome {
     let at = socket.map_or_else(|| url.to_owned(), |path| format!("unix:{}", path.display()));
-    let unreachable = |error: reqwest::Error| {
-        let error = error.without_url();
-        let mut words = at.clone();
-        let mut cause: Option<&dyn std::error::Error> = Some(&error);
-        while let Some(error) = cause {
-            let _ = write!(words, ": {error}");
-            cause = error.source();
-        }
-        Outcome::Unreachable(words)
-    };
+    let unreachable = |error: reqwest::Error| Outcome::Unreachable(format!("{at}: {}", chain(&error.without_url())));
     let mut client =
         reqwest::Client::builder().no_proxy().timeout(PATIENCE).redirect(reqwest::redirect::Policy::none());
     if !url.starts_with("https:") {

@@ -2,8 +2,8 @@
 
 use zeroize::Zeroizing;
 
-use super::credential::{caller, check_user};
-use super::{Context, Exit, Failure, print, say};
+use super::credential::caller;
+use super::{Context, Exit, Failure, owner, print, say};
 use crate::config::new_key;
 use crate::roles::StartError;
 use crate::roles::connect::{self, Rotated};
@@ -21,7 +21,7 @@ pub(super) fn generate() -> Result<Exit, Failure> {
 pub(super) fn rotate(context: &Context) -> Result<Exit, Failure> {
     let config = context.load()?;
     telemetry::init(&LogSettings { filter: "warn".to_owned(), ..config.log() });
-    check_user(&config)?;
+    owner::check(&config)?;
     let settings = config.connect(&context.secrets())?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {

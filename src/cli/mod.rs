@@ -4,10 +4,13 @@ mod audit;
 mod call;
 mod check;
 mod credential;
+mod doctor;
 mod health;
 mod key;
 mod manual;
+mod owner;
 mod serve;
+mod store;
 mod tools;
 
 use std::error::Error;
@@ -56,7 +59,8 @@ pub enum Command {
     /// Read the whole configuration as the roles would, and tell every fault at once
     ///
     /// Tells each fault with file, line, column and what to write; then the effective settings, secrets as set or
-    /// missing, every listener and its routes. Makes no network connection and no file.
+    /// missing, every listener and its routes. Makes no network connection and no file, but with --online, which looks
+    /// at the store and asks connect. Exits 78 for what must be set right, 69 for what is not there (yet).
     Check(Check),
     /// Ask the running roles whether they are ready
     ///
@@ -69,6 +73,9 @@ pub enum Command {
     /// The stored credentials
     #[command(subcommand)]
     Credential(Credential),
+    /// The store itself
+    #[command(subcommand)]
+    Store(Store),
     /// Who got a token when, and whether the trail is whole
     #[command(subcommand)]
     Audit(Audit),
@@ -118,6 +125,9 @@ pub struct Check {
     /// The same as JSON; holds no secret
     #[arg(long)]
     pub json: bool,
+    /// Then also look at what is there: the store's base, table and columns, the keys that its rows need, connect
+    #[arg(long)]
+    pub online: bool,
 }
 
 /// `aiviary health`.
@@ -187,6 +197,27 @@ pub enum Credential {
         /// The client
         #[arg(long, value_name = "ID")]
         client: String,
+    },
+}
+
+/// `aiviary store`.
+#[derive(Debug, Subcommand)]
+pub enum Store {
+    /// Make the table, or add what it lacks, and tell what was done
+    ///
+    /// A table that would lose what is written is refused, and so is one with rows whose key or token column is gone:
+    /// it was renamed.
+    Init {
+        /// NocoDB: sign in as its administrator (NC_ADMIN_EMAIL, NC_ADMIN_PASSWORD, or the same with _FILE), make the
+        /// base and an API token, and write that to the file of NOCODB_TOKEN_FILE, else nocodb_token
+        #[arg(long)]
+        bootstrap: bool,
+    },
+    /// Copy all credentials to another store, sealed as they are; nothing there is overwritten
+    Copy {
+        /// Where to: sqlite:FILE, nocodb+http://… or nocodb+https://…; base, table and token as configured
+        #[arg(long, value_name = "URL")]
+        to: String,
     },
 }
 
@@ -403,6 +434,7 @@ fn run(command: Command, context: &Context) -> Result<Exit, Failure> {
         Command::Key(Key::Generate) => key::generate(),
         Command::Key(Key::Rotate) => key::rotate(context),
         Command::Credential(args) => credential::run(args, context),
+        Command::Store(args) => store::run(args, context),
         Command::Audit(args) => audit::run(args, context),
         Command::Tools(args) => tools::run(&args),
         Command::Call(args) => call::run(args, context),

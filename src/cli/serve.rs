@@ -74,7 +74,7 @@ async fn serve(config: &Config, secrets: &Secrets, roles: &[Role], data: Option<
     let mut hangups = server::hangups()?;
     tokio::spawn(async move { while hangups.next().await.is_some() {} });
 
-    let mut serving = JoinSet::new();
+    let mut serving: JoinSet<Result<(), StartError>> = JoinSet::new();
     let mut bound: Vec<(Role, SocketAddr)> = Vec::new();
     let mut own = None;
     // All are bound and open before the first serves.
@@ -116,11 +116,20 @@ async fn serve(config: &Config, secrets: &Secrets, roles: &[Role], data: Option<
     {
         print(&first_steps(&bound, data))?;
     }
-    stop.cancelled().await;
+    // A role that ends by itself takes the others with it: a unit sees one exit code.
+    let mut failed = tokio::select! {
+        () = stop.cancelled() => None,
+        Some(ended) = serving.join_next() => ended.map_err(StartError::failed).flatten().err(),
+    };
+    stop.cancel();
     info!("stopping: running requests finish first");
     server::announce_stopping();
     while let Some(ended) = serving.join_next().await {
-        ended.map_err(StartError::failed)?;
+        let error = ended.map_err(StartError::failed).flatten().err();
+        failed = failed.or(error);
+    }
+    if let Some(error) = failed {
+        return Err(error.into());
     }
     info!("stopped");
     Ok(())
@@ -150,12 +159,13 @@ impl Running {
         }
     }
 
-    async fn serve(self, stop: CancellationToken) {
+    async fn serve(self, stop: CancellationToken) -> Result<(), StartError> {
         match self {
-            Self::Connect(running) => running.serve(stop).await,
+            Self::Connect(running) => running.serve(stop).await?,
             Self::Mcp(running) => running.serve(stop).await,
             Self::Sandbox(running) => running.serve(stop).await,
         }
+        Ok(())
     }
 }
 

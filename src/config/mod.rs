@@ -12,6 +12,7 @@ mod sources;
 use std::fmt;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use ipnet::IpNet;
@@ -214,7 +215,7 @@ impl Config {
         let mut required = |name| all.remove(name).expect("of_role refuses without it");
         let (encryption_keys, api_keys) = (required("ENCRYPTION_KEY"), required("VM_API_KEY"));
         Ok(connect::Settings {
-            store: self.store.clone(),
+            store: self.store_with(secrets)?,
             listeners: self.connect.listeners.clone(),
             rules: self.connect.rules.clone(),
             client: self.client.clone(),
@@ -274,10 +275,29 @@ impl Config {
         }
     }
 
-    /// Settings of the store.
+    /// Settings of the store, without its token.
     #[must_use]
     pub fn store(&self) -> store::Settings {
         self.store.clone()
+    }
+
+    /// Settings of the store, ready to be opened.
+    ///
+    /// # Errors
+    /// When NocoDB's token is missing or cannot be used.
+    pub fn store_with(&self, secrets: &Secrets) -> Result<store::Settings, Faults> {
+        let mut settings = self.store();
+        if matches!(settings.url, store::Url::NocoDb { .. }) {
+            let found = secrets.one("NOCODB_TOKEN")?.ok_or_else(|| secrets.missing("NOCODB_TOKEN"))?;
+            settings.token = Some(Arc::new(found.secret));
+        }
+        Ok(settings)
+    }
+
+    /// Where the MCP servers ask for tokens.
+    #[must_use]
+    pub fn connect_at(&self) -> &ConnectAt {
+        &self.connect_at
     }
 
     /// Settings of the Graph client.
@@ -334,10 +354,7 @@ impl Config {
             Fault::new("connect.internal", "no address of this machine", "write \"127.0.0.1:3006\", or another port")
         })?;
         let secrets = Secrets::of_sandbox(environment, folder)?;
-        self.store = store::Settings {
-            url: store::Url::Sqlite(folder.join("aiviary.db")),
-            table: Raw::default().store.table.0.clone().unwrap_or_default(),
-        };
+        self.store = store::Settings::sqlite(folder.join("aiviary.db"));
         self.connect.state = folder.join("connect.db");
         self.mcp.state = folder.join("mcp.db");
         self.audit = folder.join("audit.jsonl");
@@ -356,7 +373,12 @@ impl Config {
     /// # Errors
     /// Just that.
     pub fn check_secrets(&self, secrets: &Secrets, roles: &[Role]) -> Result<(), Faults> {
-        check_secrets(secrets, roles, self.is_exposed())
+        let mut faults: Vec<Fault> =
+            check_secrets(secrets, roles, self.is_exposed()).err().into_iter().flatten().collect();
+        if roles.contains(&Role::Connect) {
+            faults.extend(self.store_with(secrets).err().into_iter().flatten());
+        }
+        Faults::check(faults)
     }
 
     /// Whether strangers can reach a listener of connect.

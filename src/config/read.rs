@@ -296,19 +296,26 @@ impl Reader {
             Ok(url) => Ok(url),
             Err(error) => {
                 let sentence = format!("is {error}");
-                let (what, help) = sentence.split_once("; ").unwrap_or((&sentence, "write sqlite:FILE"));
+                let (what, help) =
+                    sentence.split_once("; ").unwrap_or((&sentence, "write sqlite:FILE or nocodb+https://HOST"));
                 Err(wrong(what, help))
             }
         });
         let url = match url {
             Some(store::Url::Sqlite(path)) => store::Url::Sqlite(self.in_state(path)),
+            Some(nocodb) => nocodb,
             // Never used: there is a fault.
             None => store::Url::Sqlite(PathBuf::new()),
         };
-        self.take("store.base", &store.base);
+        let base = self.parse("store.base", &store.base, Part::Value, |text| {
+            let fault = |error| wrong(format!("{} is no base", shown(text)), format!("write {error}"));
+            if text.is_empty() { Ok(()) } else { store::check_title(text).map_err(fault) }.map(|()| text.to_owned())
+        });
+        let is_sqlite = matches!(url, store::Url::Sqlite(_));
         let table = self.parse("store.table", &store.table, Part::Value, |text| {
             let fault = |error| wrong(format!("{} is no table", shown(text)), format!("write {error}"));
-            store::check_table(text).map(|()| text.to_owned()).map_err(fault)
+            let fits = if is_sqlite { store::check_table(text) } else { store::check_title(text) };
+            fits.map(|()| text.to_owned()).map_err(fault)
         });
         let audit = self.path("audit.path", &audit.path);
 
@@ -393,7 +400,12 @@ impl Reader {
             client: client.flatten(),
             connect,
             audit,
-            store: store::Settings { url, table: table.unwrap_or_default() },
+            store: store::Settings {
+                url,
+                base: base.unwrap_or_default(),
+                table: table.unwrap_or_default(),
+                token: None,
+            },
             connect_at: connect_at.unwrap_or(ConnectAt::Url(String::new())),
             mcp,
             instagram,

@@ -44,9 +44,11 @@ const CONNECT: &[Role] = &[Role::Connect];
 const ALL: &[Role] = &[Role::Connect, Role::Instagram, Role::MetaAds];
 
 /// Every secret that this release reads.
-pub const SECRETS: [Named; 6] = [
+pub const SECRETS: [Named; 7] = [
     Named { name: "ENCRYPTION_KEY", roles: CONNECT, required: true, in_sandbox: InSandbox::Own },
     Named { name: "VM_API_KEY", roles: CONNECT, required: true, in_sandbox: InSandbox::Own },
+    // Required where the store is NocoDB.
+    Named { name: "NOCODB_TOKEN", roles: CONNECT, required: false, in_sandbox: InSandbox::Absent },
     Named { name: "META_APP_SECRET", roles: CONNECT, required: false, in_sandbox: InSandbox::Absent },
     Named { name: "INSTAGRAM_APP_SECRET", roles: CONNECT, required: false, in_sandbox: InSandbox::Absent },
     Named { name: "CONNECT_SERVICE_KEY", roles: ALL, required: false, in_sandbox: InSandbox::Same },
@@ -158,6 +160,15 @@ impl Secrets {
         take(name, value.as_bytes().to_vec(), Source::Variable).map(Some)
     }
 
+    /// The secret of that name, if it is one of [`SECRETS`] and set.
+    ///
+    /// # Errors
+    /// As [`Secrets::find`], and where it cannot be used.
+    pub fn one(&self, name: &str) -> Result<Option<Found>, Faults> {
+        let Some(named) = SECRETS.iter().find(|named| named.name == name) else { return Ok(None) };
+        self.find(named).and_then(|found| check(named, found, false))
+    }
+
     /// The secrets of `role`, checked. `exposed`: strangers may try `VM_API_KEY`.
     ///
     /// # Errors
@@ -178,7 +189,7 @@ impl Secrets {
     }
 
     /// Names the three places where `name` was looked for.
-    fn missing(&self, name: &str) -> Fault {
+    pub(super) fn missing(&self, name: &str) -> Fault {
         let credential = match self.environment.path("CREDENTIALS_DIRECTORY") {
             Some(_) => "which has no such file",
             None => "which is not set",
@@ -188,14 +199,12 @@ impl Secrets {
             "is missing; looked for: the credential {lower} in $CREDENTIALS_DIRECTORY ({credential}), the file named \
              by {name}_FILE (not set), the variable {name} (not set)"
         );
-        Fault::new(
-            name,
-            what,
-            format!(
-                "give it in one of the three; `aiviary key generate` makes a {} one",
-                if name == "ENCRYPTION_KEY" { "new" } else { "good" }
-            ),
-        )
+        let help = match name {
+            "NOCODB_TOKEN" => "`aiviary store init --bootstrap` makes one, or make it in NocoDB",
+            "ENCRYPTION_KEY" => "`aiviary key generate` makes a new one",
+            _ => "`aiviary key generate` makes a good one",
+        };
+        Fault::new(name, what, format!("give it in one of the three; {help}"))
     }
 
     /// What is worth a word about the secrets of `roles`, though nothing is wrong.
@@ -220,6 +229,21 @@ impl Secrets {
     /// Whether `name` is set, right or wrong.
     pub(super) fn has(&self, name: &str) -> bool {
         SECRETS.iter().any(|named| named.name == name && !matches!(self.find(named), Ok(None)))
+    }
+}
+
+impl Environment {
+    /// A secret that no role reads, from the file that `NAME_FILE` names, else from the variable `NAME`.
+    ///
+    /// # Errors
+    /// A place that is there and holds nothing that can be used.
+    pub fn secret(&self, name: &str) -> Result<Option<Secret>, Faults> {
+        let found = match (self.get(&format!("{name}_FILE")), self.get(name)) {
+            (Some(path), _) => Some(read(name, Path::new(path), Source::File(path.into()))?),
+            (None, Some(value)) => Some(take(name, value.as_bytes().to_vec(), Source::Variable)?),
+            (None, None) => None,
+        };
+        Ok(found.map(|found| found.secret))
     }
 }
 
@@ -281,6 +305,14 @@ fn check(named: &Named, found: Option<Found>, exposed: bool) -> Result<Option<Fo
     if name == "ENCRYPTION_KEY" {
         let help = "`aiviary key generate` makes one; several stand with commas between them, the newest first";
         Sealer::parse(&found.secret).map_err(|error| fault(error.to_string(), help))?;
+    } else if name == "NOCODB_TOKEN" {
+        let fits = found.secret.expose().bytes().all(|b| b.is_ascii_graphic());
+        if !fits {
+            return Err(fault(
+                "holds spaces or characters that no header can carry".to_owned(),
+                "write it as NocoDB shows it",
+            ));
+        }
     } else {
         let help = "write visible ASCII characters only; several keys stand with commas between them";
         Keys::parse(&found.secret).map_err(|error| fault(error.to_string(), help))?;

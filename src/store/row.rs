@@ -22,6 +22,32 @@ pub(super) fn columns() -> [&'static str; COUNT] {
     [CLIENT, CELL, instagram, page, ads, user, LOGIN, EXPIRES, SCOPES, ISSUED, UPDATED]
 }
 
+/// What a column holds, for stores that have types.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kind {
+    /// The primary key: one row per value.
+    Key,
+    /// The sealed token, up to 8 267 characters.
+    Sealed,
+    /// Text without a short bound.
+    Long,
+    /// Short text.
+    Text,
+    /// A moment, as text: operators edit it by hand.
+    Time,
+}
+
+/// What `column` holds.
+pub(super) fn kind(column: &str) -> Kind {
+    match column {
+        CLIENT => Kind::Key,
+        CELL => Kind::Sealed,
+        SCOPES => Kind::Long,
+        EXPIRES | ISSUED | UPDATED => Kind::Time,
+        _ => Kind::Text,
+    }
+}
+
 /// A cell that is neither text nor absent.
 pub(super) struct NotText;
 
@@ -43,16 +69,21 @@ pub(super) fn cells(credential: &SealedCredential) -> [Option<&str>; COUNT] {
     ]
 }
 
+/// A client's name as messages show it: it may be the very thing that is wrong.
+pub(super) fn shown(client: &str) -> String {
+    client.escape_debug().take(64).collect()
+}
+
 /// The credential whose cells `cell` gives by column name; empty cells are absent.
 pub(super) fn credential(
     mut cell: impl FnMut(&'static str) -> Result<Option<String>, NotText>,
 ) -> Result<SealedCredential, Malformed> {
     let client = cell(CLIENT);
     let shown = match &client {
-        Ok(text) => text.as_deref().unwrap_or_default().escape_debug().take(64).collect(),
+        Ok(text) => shown(text.as_deref().unwrap_or_default()),
         Err(NotText) => "?".to_owned(),
     };
-    let malformed = |column| Malformed { client: shown.clone(), column };
+    let malformed = |column| Malformed { client: shown.clone(), column, rows: Vec::new() };
     let mut text = |column| match cell(column) {
         Ok(text) => Ok(text.filter(|text| !text.is_empty())),
         Err(NotText) => Err(malformed(column)),

@@ -122,10 +122,10 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
-    use crate::store::{Settings, Url, contract, open};
+    use crate::store::{Settings, contract, open};
 
     fn settings(path: &Path) -> Settings {
-        Settings { url: Url::Sqlite(path.to_owned()), table: "meta_credentials".to_owned() }
+        Settings::sqlite(path)
     }
 
     async fn made(path: &Path) -> Arc<dyn CredentialStore> {

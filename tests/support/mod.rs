@@ -50,6 +50,8 @@ pub struct Fixture {
     /// Where Graph is, instead of the sandbox.
     pub graph: Option<String>,
     pub graph_timeout: Duration,
+    /// Where credentials are kept, instead of the folder's SQLite file.
+    pub store: Option<store::Settings>,
     /// Where connect is, instead of the fixture's own.
     pub connect: Option<mcp::ConnectAt>,
 }
@@ -73,6 +75,7 @@ impl Default for Fixture {
             origins: Vec::new(),
             graph: None,
             graph_timeout: Duration::from_secs(20),
+            store: None,
             connect: None,
         }
     }
@@ -104,10 +107,7 @@ impl Fixture {
     pub fn connect_settings(&self) -> connect::Settings {
         let secret = |text: &Option<String>| text.clone().map(Secret::new);
         connect::Settings {
-            store: store::Settings {
-                url: store::Url::Sqlite(self.path("aiviary.db")),
-                table: "meta_credentials".into(),
-            },
+            store: self.store.clone().unwrap_or_else(|| store::Settings::sqlite(self.path("aiviary.db"))),
             listeners: vec![
                 listener(Exposure::Internal, "connect.internal[0]"),
                 listener(Exposure::Public, "connect.public[0]"),
@@ -142,7 +142,8 @@ impl Fixture {
 
         let running = connect::start(self.connect_settings()).await.unwrap();
         let addresses = running.addresses();
-        tasks.push(tokio::spawn(running.serve(stop.clone())));
+        let serving = running.serve(stop.clone());
+        tasks.push(tokio::spawn(async move { serving.await.unwrap() }));
 
         let mut platforms = Vec::new();
         for platform in Platform::ALL {
@@ -412,7 +413,10 @@ impl Fixture {
             meta_ads: nowhere,
             sandbox: sandbox_address,
             graph_seen,
-            tasks: vec![tokio::spawn(running.serve(stop.clone()))],
+            tasks: vec![tokio::spawn({
+                let serving = running.serve(stop.clone());
+                async move { serving.await.unwrap() }
+            })],
             stop,
             http: client(),
         }

@@ -22,6 +22,9 @@ pub enum ConnectError {
     /// A query value is outside its grammar.
     #[error("client_id may be 1 to 64 of the characters A-Z a-z 0-9 . _ -")]
     ClientGrammar,
+    /// The store was not looked at yet.
+    #[error("waiting for the store")]
+    Starting,
     /// Nothing is stored for that client, or at all.
     #[error("no credential is stored{}", .0.as_ref().map(|client| format!(" for client {client}")).unwrap_or_default())]
     NotFound(Option<ClientId>),
@@ -79,6 +82,22 @@ impl From<ConnectError> for Failure {
             }
             E::Unreadable { client, .. } => unreadable(client.as_str()),
             E::Store(StoreError::Malformed(row)) => unreadable(&row.client),
+            E::Starting => {
+                return Failure::new(
+                    StatusCode::SERVICE_UNAVAILABLE,
+                    "starting",
+                    "waiting for the store; send the request again",
+                )
+                .retry_after(std::time::Duration::from_secs(2));
+            }
+            E::Store(
+                StoreError::Column { column, .. }
+                | StoreError::ColumnType { column, .. }
+                | StoreError::Renamed { column, .. },
+            ) => unavailable(
+                "store_unavailable",
+                &format!("the store has no usable column {column}; nothing was acknowledged"),
+            ),
             E::Store(_) | E::State(_) => {
                 unavailable("store_unavailable", "the store does not work just now; send the request again")
             }

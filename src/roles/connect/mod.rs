@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use futures_util::StreamExt as _;
 use tokio_util::sync::CancellationToken;
-use tracing::{error, info};
+use tracing::{debug, error, info, warn};
 
 use self::audit::{AuditError, AuditLog};
 use self::state::State;
@@ -70,25 +70,92 @@ pub struct Running {
     drain: Duration,
 }
 
-/// Binds every listener, opens store and trail, and checks that the keys are the store's.
+/// Binds every listener, opens store and trail, and checks that the keys are the store's. A store elsewhere that is
+/// away is waited for while serving: until it was looked at, requests are answered 503.
 ///
 /// # Errors
 /// What stands in the way; nothing is served then.
 pub async fn start(settings: Settings) -> Result<Running, StartError> {
     let bound = server::bind(&settings.listeners, &settings.rules.networks).await?;
     let drain = settings.drain;
+    let elsewhere = matches!(settings.store.url, store::Url::NocoDb { .. });
     let connect = Arc::new(open(settings, Mode::Create).await?);
-    let found = connect.inventory().await.map_err(StartError::failed)?;
-    connect.check_keys(&found).map_err(StartError::configuration)?;
-    connect.settle().await.map_err(StartError::failed)?;
-    for row in &found.unreadable {
-        error!("a stored credential is unreadable: {row}");
+    connect.await_check();
+    match connect.check_store().await {
+        Err(CheckError::Store(error)) if elsewhere && passes(&error) => {
+            warn!(error = %chain(&error), "waiting for the store; requests are refused until it answers");
+        }
+        done => done?,
     }
-    for client in &found.expiry_unreadable {
-        error!("token_expires_at of client {client} is no date; it counts as unknown");
-    }
-    info!(credentials = found.rows, unreadable = found.unreadable.len(), "the store is open");
     Ok(Running { connect, bound, drain })
+}
+
+/// What the look at the store before the first grant may find.
+enum CheckError {
+    /// It is sealed by other keys.
+    Keys(service::WrongKey),
+    /// It cannot be read, or the trail not be written.
+    Store(ConnectError),
+}
+
+impl From<CheckError> for StartError {
+    fn from(error: CheckError) -> Self {
+        match error {
+            CheckError::Keys(error) => Self::configuration(error),
+            CheckError::Store(ConnectError::Store(error)) if !error.passes() => Self::configuration(error),
+            CheckError::Store(error) => Self::failed(error),
+        }
+    }
+}
+
+/// Whether waiting may help.
+fn passes(error: &ConnectError) -> bool {
+    matches!(error, ConnectError::Store(error) if error.passes())
+}
+
+/// An error and its causes in one line.
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut words = error.to_string();
+    let mut source = error.source();
+    while let Some(error) = source {
+        words.push_str(&format!(": {error}"));
+        source = error.source();
+    }
+    words
+}
+
+impl Connect {
+    /// Looks at every row, compares the keys, settles what a crash left open; requests are served from then on.
+    async fn check_store(&self) -> Result<(), CheckError> {
+        let found = self.inventory().await.map_err(CheckError::Store)?;
+        self.check_keys(&found).map_err(CheckError::Keys)?;
+        self.settle().await.map_err(CheckError::Store)?;
+        self.checked();
+        for row in &found.unreadable {
+            error!("a stored credential is unreadable: {row}");
+        }
+        for client in &found.expiry_unreadable {
+            error!("token_expires_at of client {client} is no date; it counts as unknown");
+        }
+        info!(credentials = found.rows, unreadable = found.unreadable.len(), "the store is open");
+        Ok(())
+    }
+
+    /// Tries [`Connect::check_store`] until it was done; only what waiting cannot mend ends it.
+    async fn wait_for_store(&self) -> Result<(), StartError> {
+        let mut pause = Duration::from_millis(250);
+        while !self.is_checked() {
+            tokio::time::sleep(pause).await;
+            pause = (pause * 2).min(Duration::from_secs(5));
+            match self.check_store().await {
+                Err(CheckError::Store(error)) if passes(&error) => {
+                    debug!(error = %chain(&error), "still waiting for the store")
+                }
+                done => done?,
+            }
+        }
+        Ok(())
+    }
 }
 
 /// Opens store, state and trail without listening: for `serve` and for commands on the store.
@@ -160,16 +227,32 @@ impl Running {
     }
 
     /// Serves until `stop`, lets running requests finish, and closes the trail.
-    pub async fn serve(self, stop: CancellationToken) {
+    ///
+    /// # Errors
+    /// What the first look at a store that was away found, and waiting cannot mend; then it stops by itself.
+    pub async fn serve(self, stop: CancellationToken) -> Result<(), StartError> {
         for bound in &self.bound {
             info!(exposure = ?bound.exposure, "connect listens on {}", bound.shown());
         }
         let hangups = tokio::spawn(reopen_on_hangup(self.connect.clone()));
-        Server::new(self.bound, self.connect.clone(), Limits::INTERNAL).serve(stop, self.drain).await;
+        let stop = stop.child_token();
+        let server = Server::new(self.bound, self.connect.clone(), Limits::INTERNAL).serve(stop.clone(), self.drain);
+        let looked = async {
+            let found = tokio::select! {
+                found = self.connect.wait_for_store() => found,
+                () = stop.cancelled() => Ok(()),
+            };
+            if found.is_err() {
+                stop.cancel();
+            }
+            found
+        };
+        let ((), found) = tokio::join!(server, looked);
         hangups.abort();
         if let Err(error) = self.connect.audit().close().await {
             error!(%error, "the audit trail was not closed");
         }
+        found
     }
 }
 

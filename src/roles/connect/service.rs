@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use jiff::{SignedDuration, Timestamp};
 use ring::hmac;
@@ -21,7 +22,7 @@ use crate::crypto::{KeyId, OpenError, Sealer};
 use crate::exposure::Rules;
 use crate::secret::Secret;
 use crate::server::{Caller, Keys, Readiness, json};
-use crate::store::{CredentialStore, Malformed, StoreError};
+use crate::store::{CredentialStore, StoreError};
 use crate::telemetry::Metrics;
 
 /// How far ahead of our clock `issued_at` may be: more would shut out all later tokens.
@@ -57,6 +58,8 @@ pub struct Connect {
     saves: prometheus::IntCounterVec,
     expiry: prometheus::IntGaugeVec,
     trail: prometheus::IntGaugeVec,
+    /// Whether the store's rows were looked at and the keys found to be theirs: nothing is granted or saved before.
+    checked: AtomicBool,
     /// Saves and removals of a client run one after another, and no grant of it between their line and their row.
     /// Clients share locks by hash, so that names which nobody stored cost no memory.
     locks: [RwLock<()>; LOCKS],
@@ -152,8 +155,26 @@ impl Connect {
             ),
             trail: metrics.gauges("aiviary_audit_seq", "Sequence number of the newest audit line.", &[]),
             metrics,
+            checked: AtomicBool::new(true),
             locks: std::array::from_fn(|_| RwLock::default()),
         }
+    }
+
+    /// From now on requests wait for [`Connect::checked`].
+    pub(super) fn await_check(&self) {
+        self.checked.store(false, Ordering::SeqCst);
+    }
+
+    pub(super) fn checked(&self) {
+        self.checked.store(true, Ordering::SeqCst);
+    }
+
+    pub(super) fn is_checked(&self) -> bool {
+        self.checked.load(Ordering::SeqCst)
+    }
+
+    fn must_be_checked(&self) -> Result<(), ConnectError> {
+        if self.is_checked() { Ok(()) } else { Err(ConnectError::Starting) }
     }
 
     /// Ids of the configured keys, the sealing one first.
@@ -208,6 +229,7 @@ impl Connect {
     /// # Errors
     /// None is stored, or several are and none was named.
     pub async fn resolve(&self, named: Option<ClientId>) -> Result<ClientId, ConnectError> {
+        self.must_be_checked()?;
         if let Some(client) = named.or_else(|| self.client.clone()) {
             return Ok(client);
         }
@@ -287,6 +309,7 @@ impl Connect {
     /// # Errors
     /// What is wrong with the body, or why it was not stored.
     pub async fn save(&self, body: &[u8], key: Option<usize>, caller: &Caller) -> Result<Saved, ConnectError> {
+        self.must_be_checked()?;
         let now = self.clock.now();
         let new = NewCredential::from_members(&json::members(body)?, now)?;
         let saved = self.store_credential(new, now, |event| by_key(event, caller, key)).await?;
@@ -310,8 +333,8 @@ impl Connect {
         let _across_processes = WriteLock::acquire(&self.audit_path).await?;
         let stored = match self.store.load(&client).await {
             // A row that cannot be read is replaced: posting again always repairs.
-            Err(StoreError::Malformed(Malformed { column, .. })) => {
-                warn!(client.id = %client, column, "the stored row is unreadable and is replaced");
+            Err(StoreError::Malformed(error)) => {
+                warn!(client.id = %client, %error, "the stored row is unreadable and is replaced");
                 Some(None)
             }
             row => row?.map(Some),
@@ -582,14 +605,23 @@ impl Connect {
     /// `/readyz`.
     pub(super) async fn readiness(&self) -> Readiness {
         let mut readiness = Readiness::default();
+        if !self.is_checked() {
+            readiness.waiting_for.push("key check".to_owned());
+        }
         match self.inventory().await {
             Ok(found) => {
                 readiness.unreadable = found.unreadable.len() as u64;
                 readiness.expiry_unreadable = found.expiry_unreadable.len() as u64;
             }
             Err(error) => {
-                warn!(%error, "the store does not answer");
-                readiness.waiting_for.push("store".to_owned());
+                // The whole chain is a line for whoever runs this; callers learn what to repair and no more.
+                warn!(error = %super::chain(&error), "the store does not answer");
+                readiness.waiting_for.insert(0, "store".to_owned());
+                if let ConnectError::Store(error) = &error
+                    && !error.passes()
+                {
+                    readiness.warnings.push(error.to_string());
+                }
             }
         }
         let trail = self.audit.status();

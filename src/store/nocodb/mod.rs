@@ -1,0 +1,427 @@
+//! A NocoDB table as a store: rows that people can see, over NocoDB's HTTP interface.
+//!
+//! NocoDB has neither an upsert nor a condition on writes, and keeps a column unique on PostgreSQL only. So each write
+//! looks first, one write of a client follows another, a write goes on until its outcome is known, and what was lost
+//! on the way is looked up before it is repeated. [`api`] speaks HTTP, [`table`] finds the table, [`admin`] makes base
+//! and token.
+
+mod admin;
+mod api;
+mod table;
+
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::future::BoxFuture;
+use reqwest::Method;
+use serde_json::{Map, Value, json};
+use tokio::sync::{Mutex, OwnedMutexGuard};
+use tokio::time::{Instant, timeout, timeout_at};
+use tracing::{debug, warn};
+
+pub use self::admin::{Admin, Bootstrapped, bootstrap};
+pub(super) use self::api::base_url;
+use self::api::{Api, ApiError, Login, chain};
+use self::table::{Make, Names, Table};
+use super::row::{self, CLIENT, NotText, columns};
+use super::{CredentialStore, Finding, Malformed, Mode, Settings, StoreError};
+use crate::credential::{ClientId, SealedCredential};
+
+/// What a caller waits for a read, or for a write's outcome.
+const PATIENCE: Duration = Duration::from_secs(5);
+/// What a write itself may take. It goes on when its caller has left: one that landed after a later write of the same
+/// client would undo it.
+const WRITE_PATIENCE: Duration = Duration::from_secs(60);
+/// Times that a write is tried, lookups between.
+const ATTEMPTS: usize = 3;
+/// Rows of one client that are looked at; more than one is an error already.
+const ROWS_OF_ONE: usize = 100;
+/// Rows of a page of the list. NocoDB gives up to 1000; a page must fit the bound of an answer.
+const PAGE: usize = 250;
+/// Clients share these locks by hash, so that names cost no memory.
+const LOCKS: usize = 64;
+
+/// The store.
+pub(super) struct NocoDb(Arc<Inner>);
+
+struct Inner {
+    api: Api,
+    names: Names,
+    /// Found at the first call, and again after a refusal.
+    table: Mutex<Option<Arc<Table>>>,
+    /// What the first finding may make.
+    make: std::sync::Mutex<Make>,
+    locks: [Arc<Mutex<()>>; LOCKS],
+}
+
+/// A row as NocoDB gave it.
+struct Row {
+    number: u64,
+    cells: Map<String, Value>,
+}
+
+fn unreachable(error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> StoreError {
+    StoreError::Unreachable(error.into())
+}
+
+fn api_of(base_url: &str, settings: &Settings) -> Result<(Api, Names), StoreError> {
+    let token = settings.token.as_ref().ok_or(StoreError::Setting(
+        "NOCODB_TOKEN: is missing; `aiviary store init --bootstrap` makes one, or make it in NocoDB",
+    ))?;
+    let api = Api::new(base_url, &Login::Token(token)).map_err(|error| match error {
+        api::ClientError::Token => StoreError::Setting("NOCODB_TOKEN: holds characters that no header can carry"),
+        error @ api::ClientError::Http(_) => unreachable(error),
+    })?;
+    Ok((api, Names { base: settings.base.clone(), table: settings.table.clone() }))
+}
+
+/// Makes or completes the table; see [`super::init`].
+pub(super) async fn init(base_url: &str, settings: &Settings) -> Result<Vec<String>, StoreError> {
+    let (api, names) = api_of(base_url, settings)?;
+    Ok(table::resolve(&api, &names, Make::Columns).await?.1)
+}
+
+/// Looks at everything; see [`super::inspect`].
+pub(super) async fn inspect(base_url: &str, settings: &Settings) -> Vec<Finding> {
+    match api_of(base_url, settings) {
+        Ok((api, names)) => table::inspect(&api, &names).await,
+        Err(error) => vec![Finding { what: "NocoDB".to_owned(), wrong: Some(error) }],
+    }
+}
+
+impl NocoDb {
+    /// Finds the table, where NocoDB answers; else the first call that reaches it does.
+    pub async fn open(base_url: &str, settings: &Settings, mode: Mode) -> Result<Self, StoreError> {
+        let (api, names) = api_of(base_url, settings)?;
+        let make = if mode == Mode::Create { Make::Table } else { Make::Nothing };
+        let store = Self(Arc::new(Inner {
+            api,
+            names,
+            table: Mutex::default(),
+            make: std::sync::Mutex::new(make),
+            locks: std::array::from_fn(|_| Arc::default()),
+        }));
+        match store.0.table().await {
+            Err(error) if !error.passes() => Err(error),
+            Err(error) => {
+                debug!(error = chain(&error), "NocoDB is away; each call asks it anew");
+                Ok(store)
+            }
+            Ok(_) => Ok(store),
+        }
+    }
+
+    /// Runs a write to its end, whether or not its caller waits for it.
+    async fn write<T: Send + 'static>(&self, client: &ClientId, work: impl AsyncWrite<T>) -> Result<T, StoreError> {
+        let until = Instant::now() + PATIENCE;
+        let mut hasher = DefaultHasher::new();
+        client.hash(&mut hasher);
+        let lock = self.0.locks[hasher.finish() as usize % LOCKS].clone();
+        let guard = timeout_at(until, lock.lock_owned())
+            .await
+            .map_err(|_| unreachable("an earlier write has no outcome yet"))?;
+        let running = tokio::spawn(work.run(self.0.clone(), guard));
+        match timeout_at(until, running).await {
+            Ok(Ok(done)) => done,
+            Ok(Err(panicked)) => Err(unreachable(panicked)),
+            Err(_) => Err(unreachable(ApiError::Slow)),
+        }
+    }
+}
+
+/// A write as a value, so that it can outlive its caller.
+trait AsyncWrite<T>: Send + 'static {
+    fn run(self, store: Arc<Inner>, guard: OwnedMutexGuard<()>) -> BoxFuture<'static, Result<T, StoreError>>;
+}
+
+impl Inner {
+    /// The table, found once.
+    async fn table(&self) -> Result<Arc<Table>, StoreError> {
+        let mut known = self.table.lock().await;
+        if let Some(table) = &*known {
+            return Ok(table.clone());
+        }
+        let make = *self.make.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let (found, did) = table::resolve(&self.api, &self.names, make).await?;
+        for words in did {
+            warn!("NocoDB: {words}");
+        }
+        // What is missing later was renamed or removed under us, and is told instead.
+        *self.make.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = Make::Nothing;
+        let found = Arc::new(found);
+        *known = Some(found.clone());
+        Ok(found)
+    }
+
+    /// The table as it is now, after a refusal: an error names what is missing.
+    async fn table_again(&self) -> Result<Arc<Table>, StoreError> {
+        *self.table.lock().await = None;
+        self.table().await
+    }
+
+    /// Rows of `table` that `filter` matches, by row number.
+    async fn rows(&self, table: &Table, filter: Option<&str>, limit: usize) -> Result<Vec<Row>, ApiError> {
+        let path = format!("/api/v2/tables/{}/records", table.id);
+        let fields = [table.key.as_str()].into_iter().chain(columns()).collect::<Vec<_>>().join(",");
+        let limit = limit.to_string();
+        let mut query = vec![("fields", fields.as_str()), ("sort", table.key.as_str()), ("limit", &limit)];
+        query.extend(filter.map(|filter| ("where", filter)));
+        let answer = self.api.get(&path, &query, PATIENCE).await?;
+        let Some(list) = answer["list"].as_array() else {
+            return Err(ApiError::NotData(reqwest::StatusCode::OK));
+        };
+        let row = |cells: &Value| {
+            let cells = cells.as_object()?;
+            let number = cells.get(&table.key).and_then(|key| key.as_u64().or_else(|| key.as_str()?.parse().ok()))?;
+            Some(Row { number, cells: cells.clone() })
+        };
+        let rows = list.iter().map(row).collect::<Option<Vec<_>>>();
+        rows.ok_or(ApiError::NotData(reqwest::StatusCode::OK))
+    }
+
+    /// The rows of `client`: those and no others, whatever the filter was taken for.
+    async fn find(&self, client: &ClientId) -> Result<(Arc<Table>, Vec<Row>), StoreError> {
+        // A client id has no quotes; unquoted values end at commas and brackets, and could go on as another condition.
+        let filter = format!("@({CLIENT},eq,\"{client}\")");
+        let mut table = self.table().await?;
+        let found = match self.rows(&table, Some(&filter), ROWS_OF_ONE).await {
+            Err(error) if error.may_have_moved() => {
+                table = self.table_again().await?;
+                self.rows(&table, Some(&filter), ROWS_OF_ONE).await
+            }
+            done => done,
+        };
+        let mut rows = found?;
+        rows.retain(|row| row.cells.get(CLIENT).and_then(Value::as_str) == Some(client.as_str()));
+        Ok((table, rows))
+    }
+
+    async fn load(&self, client: &ClientId) -> Result<Option<SealedCredential>, StoreError> {
+        let (table, mut rows) = self.find(client).await?;
+        match rows.len() {
+            0 => Ok(None),
+            1 => Ok(Some(rows.remove(0).credential(&table)?)),
+            _ => Err(several(client.as_str(), &rows).into()),
+        }
+    }
+
+    async fn list(&self) -> Result<Vec<Result<SealedCredential, Malformed>>, StoreError> {
+        let mut table = self.table().await?;
+        let mut all: Vec<Row> = Vec::new();
+        let mut limit = PAGE;
+        let mut moved = false;
+        loop {
+            // By number and not by offset: rows that come and go meanwhile shift no page.
+            let filter = all.last().map(|row| format!("@({},gt,{})", table.key, row.number));
+            match self.rows(&table, filter.as_deref(), limit).await {
+                Ok(page) => {
+                    let last = page.len() < limit;
+                    all.extend(page);
+                    if last {
+                        break;
+                    }
+                }
+                Err(ApiError::TooLarge) if limit > 1 => limit /= 2,
+                Err(error) if error.may_have_moved() && !moved => {
+                    moved = true;
+                    table = self.table_again().await?;
+                }
+                Err(error) => return Err(error.into()),
+            }
+        }
+        let name = |row: &Row| row.cells.get(CLIENT).and_then(Value::as_str).unwrap_or_default().to_owned();
+        let mut by_client: Vec<(String, Row)> = all.into_iter().map(|row| (name(&row), row)).collect();
+        by_client.sort_by(|(a, _), (b, _)| a.cmp(b));
+        let mut rows = Vec::new();
+        for group in by_client.chunk_by(|(a, _), (b, _)| a == b && !a.is_empty()) {
+            match group {
+                [(_, row)] => rows.push(row.credential(&table)),
+                several_rows => {
+                    let numbers = several_rows.iter().map(|(_, row)| row.number).collect();
+                    let client = row::shown(&several_rows[0].0);
+                    rows.push(Err(Malformed { client, column: CLIENT, rows: numbers }));
+                }
+            }
+        }
+        Ok(rows)
+    }
+
+    /// Writes the row of `client`: new, or in place of the old one.
+    async fn save(&self, client: &ClientId, cells: &Map<String, Value>) -> Result<(), StoreError> {
+        let mut lost: Option<ApiError> = None;
+        for _ in 0..ATTEMPTS {
+            let (table, rows) = self.find(client).await?;
+            let path = format!("/api/v2/tables/{}/records", table.id);
+            let written = match &rows[..] {
+                [row] if lost.is_some() && row.holds(&table, cells) => {
+                    warn!(client.id = %client, row = row.number, "the answer to a write was lost; the row is as it should be");
+                    return Ok(());
+                }
+                [] => match self.api.write(Method::POST, &path, &Value::Object(cells.clone()), WRITE_PATIENCE).await {
+                    Ok(made) => {
+                        self.yield_to_older(client, made[&table.key].as_u64()).await?;
+                        return Ok(());
+                    }
+                    Err(error) => Err(error),
+                },
+                [first, others @ ..] => {
+                    let mut update = cells.clone();
+                    update.insert(table.key.clone(), json!(first.number));
+                    match self.api.write(Method::PATCH, &path, &Value::Object(update), WRITE_PATIENCE).await {
+                        Ok(_) if others.is_empty() => return Ok(()),
+                        Ok(_) => {
+                            let numbers: Vec<u64> = others.iter().map(|row| row.number).collect();
+                            warn!(client.id = %client, kept = first.number, removed = ?numbers,
+                                "the client had several rows; one has the new credential, the others are removed");
+                            self.delete(&table, &numbers).await?;
+                            return Ok(());
+                        }
+                        Err(error) => Err(error),
+                    }
+                }
+            };
+            match written {
+                // Somebody else was first, or removed the row: look again.
+                Err(error) if error.is_duplicate() => lost = Some(error),
+                Err(error) if error.may_have_moved() => {
+                    self.table_again().await?;
+                    lost = Some(error);
+                }
+                Err(error) if error.may_have_happened() => {
+                    warn!(client.id = %client, error = chain(&error), "the outcome of a write is not known; looking it up");
+                    lost = Some(error);
+                }
+                Err(error) => return Err(error.into()),
+                Ok(()) => return Ok(()),
+            }
+        }
+        Err(lost.map_or_else(|| unreachable("the row could not be written"), StoreError::from))
+    }
+
+    /// Two processes that found no row may both have made one. The older row stays; whoever made the younger takes it
+    /// away again and says that the store was busy, so that its caller tries again.
+    async fn yield_to_older(&self, client: &ClientId, made: Option<u64>) -> Result<(), StoreError> {
+        let Some(made) = made else { return Ok(()) };
+        let (table, rows) = self.find(client).await?;
+        let is_younger = rows.iter().any(|row| row.number < made);
+        if !(is_younger && rows.iter().any(|row| row.number == made)) {
+            return Ok(());
+        }
+        warn!(client.id = %client, row = made, "another process made a row of this client at the same time; ours is removed again");
+        self.delete(&table, &[made]).await?;
+        Err(unreachable("another process wrote the same client at the same time"))
+    }
+
+    async fn delete(&self, table: &Table, numbers: &[u64]) -> Result<(), StoreError> {
+        let path = format!("/api/v2/tables/{}/records", table.id);
+        let body = Value::Array(numbers.iter().map(|number| json!({ table.key.as_str(): number })).collect());
+        self.api.write(Method::DELETE, &path, &body, WRITE_PATIENCE).await?;
+        Ok(())
+    }
+
+    /// Removes every row of `client`; whether there was one.
+    async fn remove(&self, client: &ClientId) -> Result<bool, StoreError> {
+        let mut found = false;
+        let mut lost: Option<StoreError> = None;
+        for _ in 0..ATTEMPTS {
+            let (table, rows) = self.find(client).await?;
+            if rows.is_empty() {
+                return Ok(found);
+            }
+            found = true;
+            let numbers: Vec<u64> = rows.iter().map(|row| row.number).collect();
+            if numbers.len() > 1 {
+                warn!(client.id = %client, rows = ?numbers, "the client had several rows; all are removed");
+            }
+            lost = self.delete(&table, &numbers).await.err();
+            if let Some(error @ StoreError::Token(_)) = lost {
+                return Err(error);
+            }
+            // The next look says whether it was done.
+        }
+        match self.find(client).await?.1.is_empty() {
+            true => Ok(found),
+            false => Err(lost.unwrap_or_else(|| unreachable("the rows came back"))),
+        }
+    }
+}
+
+fn several(client: &str, rows: &[Row]) -> Malformed {
+    Malformed { client: row::shown(client), column: CLIENT, rows: rows.iter().map(|row| row.number).collect() }
+}
+
+impl Row {
+    /// A cell as text; moments in the spelling that we write.
+    fn cell(&self, table: &Table, column: &'static str) -> Result<Option<String>, NotText> {
+        match self.cells.get(column) {
+            None | Some(Value::Null) => Ok(None),
+            Some(Value::String(text)) if table.moments.contains(&column) => Ok(Some(moment(text))),
+            Some(Value::String(text)) => Ok(Some(text.clone())),
+            Some(_) => Err(NotText),
+        }
+    }
+
+    fn credential(&self, table: &Table) -> Result<SealedCredential, Malformed> {
+        row::credential(|column| self.cell(table, column))
+    }
+
+    /// Whether every cell is as it was to be written.
+    fn holds(&self, table: &Table, cells: &Map<String, Value>) -> bool {
+        columns().into_iter().all(|column| {
+            let wanted = cells.get(column).and_then(Value::as_str).filter(|text| !text.is_empty());
+            self.cell(table, column).is_ok_and(|cell| cell.filter(|text| !text.is_empty()).as_deref() == wanted)
+        })
+    }
+}
+
+/// `2025-03-01 00:00:00+00:00`, as NocoDB gives moments, in the spelling of RFC 3339 that we write.
+fn moment(text: &str) -> String {
+    match text.strip_suffix("+00:00").filter(|text| text.len() == 19 && text.as_bytes()[10] == b' ') {
+        Some(text) => format!("{}Z", text.replacen(' ', "T", 1)),
+        None => text.to_owned(),
+    }
+}
+
+struct Save(ClientId, Map<String, Value>);
+
+impl AsyncWrite<()> for Save {
+    fn run(self, store: Arc<Inner>, guard: OwnedMutexGuard<()>) -> BoxFuture<'static, Result<(), StoreError>> {
+        Box::pin(async move {
+            let _until_the_outcome_is_known = guard;
+            store.save(&self.0, &self.1).await
+        })
+    }
+}
+
+struct Remove(ClientId);
+
+impl AsyncWrite<bool> for Remove {
+    fn run(self, store: Arc<Inner>, guard: OwnedMutexGuard<()>) -> BoxFuture<'static, Result<bool, StoreError>> {
+        Box::pin(async move {
+            let _until_the_outcome_is_known = guard;
+            store.remove(&self.0).await
+        })
+    }
+}
+
+impl CredentialStore for NocoDb {
+    fn load<'a>(&'a self, client: &'a ClientId) -> BoxFuture<'a, Result<Option<SealedCredential>, StoreError>> {
+        Box::pin(async move { timeout(PATIENCE, self.0.load(client)).await.map_err(|_| unreachable(ApiError::Slow))? })
+    }
+
+    fn list(&self) -> BoxFuture<'_, Result<Vec<Result<SealedCredential, Malformed>>, StoreError>> {
+        Box::pin(self.0.list())
+    }
+
+    fn save<'a>(&'a self, credential: &'a SealedCredential) -> BoxFuture<'a, Result<(), StoreError>> {
+        let named = columns().into_iter().zip(row::cells(credential));
+        let cells = named.map(|(column, cell)| (column.to_owned(), json!(cell))).collect();
+        let client = credential.binding.client.clone();
+        Box::pin(async move { self.write(&client, Save(client.clone(), cells)).await })
+    }
+
+    fn remove<'a>(&'a self, client: &'a ClientId) -> BoxFuture<'a, Result<bool, StoreError>> {
+        Box::pin(self.write(client, Remove(client.clone())))
+    }
+}

@@ -1,0 +1,370 @@
+//! What the store and connect do when NocoDB fails in each of its ways.
+
+use aiviary::credential::{ClientId, SealedCredential};
+use aiviary::crypto::Sealer;
+use aiviary::secret::Secret;
+use aiviary::store::{self, CredentialStore, Malformed, Mode, StoreError, contract};
+use serde_json::json;
+use tokio::net::TcpListener;
+
+use super::chain;
+use super::fake::{Fake, Fault, Kind};
+use crate::support::{API_KEY, Fixture, answer, logs, sample};
+
+async fn open(fake: &Fake) -> std::sync::Arc<dyn CredentialStore> {
+    store::open(&fake.settings(), Mode::Existing).await.unwrap()
+}
+
+fn id(text: &str) -> ClientId {
+    text.parse().unwrap()
+}
+
+fn of(client: &str, updated: &str) -> SealedCredential {
+    SealedCredential { updated_at: Some(updated.to_owned()), ..contract::sample(client) }
+}
+
+const LIMITED: &str = "HTTP/1.1 429 x\r\nRetry-After: 7\r\nContent-Length: 2\r\n\r\n{}";
+const BROKEN: &str = "HTTP/1.1 500 x\r\nContent-Length: 15\r\n\r\n{\"msg\":\"sorry\"}";
+const STARTING: &str = "HTTP/1.1 404 x\r\nContent-Type: text/html\r\nContent-Length: 15\r\n\r\n<!DOCTYPE html>";
+const PAGE: &str = "HTTP/1.1 200 x\r\nContent-Type: text/html\r\nContent-Length: 15\r\n\r\n<!DOCTYPE html>";
+const SHORT: &str = "HTTP/1.1 200 x\r\nContent-Length: 900\r\n\r\n{\"list\":[";
+const FORBIDDEN: &str = "HTTP/1.1 403 x\r\nContent-Length: 2\r\n\r\n{}";
+
+#[tokio::test]
+async fn the_far_end_of_these_tests_is_a_store() {
+    let fake = Fake::start().await;
+    contract::holds(&*open(&fake).await).await;
+    fake.state().unique = true;
+    contract::holds(&*open(&fake).await).await;
+}
+
+#[tokio::test]
+async fn each_fault_is_told_from_the_others_and_passes() {
+    let fake = Fake::start().await;
+    let store = open(&fake).await;
+    store.save(&of("a", "1")).await.unwrap();
+    for (name, fault, said, passes) in [
+        ("429", Fault::Answer(LIMITED), "asks for fewer requests, Retry-After 7", true),
+        ("500", Fault::Answer(BROKEN), "answers 500", true),
+        ("starting", Fault::Answer(STARTING), "it is starting, or this is not NocoDB", true),
+        ("page", Fault::Answer(PAGE), "it is starting, or this is not NocoDB", true),
+        ("cut off", Fault::Answer(SHORT), "was cut off", true),
+        ("closed", Fault::Cut, "was cut off", true),
+        ("403", Fault::Answer(FORBIDDEN), "does not accept it (403)", false),
+    ] {
+        fake.state().outage = Some(fault);
+        let refused = [
+            store.load(&id("a")).await.map(drop),
+            store.list().await.map(drop),
+            store.save(&of("a", "2")).await,
+            store.remove(&id("a")).await.map(drop),
+        ];
+        for error in refused.map(Result::unwrap_err) {
+            assert!(chain(&error).contains(said), "{name}: {}", chain(&error));
+            assert_eq!(error.passes(), passes, "{name}");
+        }
+        fake.state().outage = None;
+        assert_eq!(store.load(&id("a")).await.unwrap(), Some(of("a", "1")), "{name}: it is over, and nothing was lost");
+    }
+}
+
+#[tokio::test]
+async fn a_redirect_is_not_followed() {
+    let trap = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let to = trap.local_addr().unwrap();
+    let fake = Fake::start().await;
+    let store = open(&fake).await;
+    for status in [301, 302, 307, 308] {
+        let text = format!("HTTP/1.1 {status} x\r\nLocation: http://{to}/\r\nContent-Length: 2\r\n\r\n{{}}");
+        fake.state().outage = Some(Fault::Answer(text.leak()));
+        let error = store.load(&id("a")).await.unwrap_err();
+        assert!(chain(&error).contains("a redirect, which is not followed"), "{}", chain(&error));
+    }
+    let knocked = futures_util::FutureExt::now_or_never(trap.accept());
+    assert!(knocked.is_none(), "nobody came to the trap");
+}
+
+#[tokio::test]
+async fn a_create_whose_answer_was_lost_is_looked_up_before_it_is_repeated() {
+    for (name, fault, creates) in [
+        ("done, then cut", Fault::DoneThenCut, 1),
+        ("done, then 502", Fault::DoneThen502, 1),
+        ("cut, not done", Fault::Cut, 2),
+        ("500, not done", Fault::Answer(BROKEN), 2),
+    ] {
+        let fake = Fake::start().await;
+        let store = open(&fake).await;
+        fake.fail(Kind::Create, fault);
+        store.save(&of("a", "1")).await.unwrap_or_else(|error| panic!("{name}: {}", chain(&error)));
+        assert_eq!(fake.state().rows.len(), 1, "{name}: one row");
+        assert_eq!(fake.count("POST"), creates, "{name}");
+        let seen = fake.state().seen.clone();
+        let first = seen.iter().position(|line| line.starts_with("POST")).unwrap();
+        assert!(seen[first + 1].starts_with("GET /api/v2/tables/m1/records"), "{name}: {seen:?}");
+        assert_eq!(store.load(&id("a")).await.unwrap(), Some(of("a", "1")), "{name}");
+    }
+}
+
+#[tokio::test]
+async fn an_update_or_a_removal_whose_answer_was_lost_is_looked_up() {
+    let fake = Fake::start().await;
+    let store = open(&fake).await;
+    store.save(&of("a", "1")).await.unwrap();
+    for (round, fault) in [Fault::DoneThenCut, Fault::DoneThen502, Fault::Cut].into_iter().enumerate() {
+        let newer = of("a", &format!("round {round}"));
+        fake.fail(Kind::Update, fault.clone());
+        store.save(&newer).await.unwrap();
+        assert_eq!(store.load(&id("a")).await.unwrap(), Some(newer.clone()));
+        fake.fail(Kind::Delete, fault);
+        assert!(store.remove(&id("a")).await.unwrap());
+        assert!(fake.state().rows.is_empty());
+        store.save(&newer).await.unwrap();
+    }
+    assert_eq!(fake.state().rows.len(), 1);
+}
+
+#[tokio::test]
+async fn a_write_without_an_answer_is_refused_and_never_undoes_a_later_one() {
+    let fake = Fake::start().await;
+    let store = open(&fake).await;
+    store.save(&of("a", "1")).await.unwrap();
+    fake.fail(Kind::Update, Fault::Hang);
+    let late = {
+        let store = store.clone();
+        tokio::spawn(async move { store.save(&of("a", "late")).await })
+    };
+    fake.hangs().await;
+    let error = late.await.unwrap().unwrap_err();
+    assert!(chain(&error).contains("did not answer in time"), "{}", chain(&error));
+    let error = store.save(&of("a", "2")).await.unwrap_err();
+    assert!(chain(&error).contains("no outcome yet"), "{}", chain(&error));
+    fake.release();
+    // It waits for the first one's end.
+    store.save(&of("a", "3")).await.unwrap();
+    assert_eq!(store.load(&id("a")).await.unwrap(), Some(of("a", "3")));
+    assert_eq!(fake.state().rows.len(), 1);
+}
+
+#[tokio::test]
+async fn only_the_own_row_comes_back_whatever_the_filter_was_taken_for() {
+    let fake = Fake::start().await;
+    let store = open(&fake).await;
+    for client in ["a", "A", "a.", "-", "null"] {
+        store.save(&of(client, client)).await.unwrap();
+    }
+    fake.insert("a,b)~or(client_id,neq,zzz", "planted");
+    fake.insert("a\") ~or (client_id,neq,\"", "planted");
+    for client in ["a", "A", "a.", "-", "null"] {
+        fake.fail(Kind::Read, Fault::AllRows);
+        assert_eq!(store.load(&id(client)).await.unwrap(), Some(of(client, client)), "{client}");
+    }
+    fake.fail(Kind::Read, Fault::AllRows);
+    assert_eq!(store.load(&id("absent")).await.unwrap(), None);
+    let unreadable = store.list().await.unwrap().into_iter().filter(Result::is_err).count();
+    assert_eq!(unreadable, 2, "rows of no client are told in the list");
+}
+
+#[tokio::test]
+async fn two_rows_of_a_client_are_none_until_it_is_stored_again() {
+    let fake = Fake::start().await;
+    let store = open(&fake).await;
+    store.save(&of("a", "1")).await.unwrap();
+    store.save(&of("b", "1")).await.unwrap();
+    let second = fake.insert("a", "other");
+    let error = store.load(&id("a")).await.unwrap_err();
+    assert!(matches!(&error, StoreError::Malformed(Malformed { rows, .. }) if rows == &[1, second]), "{error}");
+    assert!(error.to_string().contains(&format!("(1, {second})")), "{error}");
+    let rows = store.list().await.unwrap();
+    assert_eq!(rows.iter().map(Result::is_ok).collect::<Vec<_>>(), [false, true], "one word for the client");
+    store.save(&of("a", "2")).await.unwrap();
+    assert_eq!(store.load(&id("a")).await.unwrap(), Some(of("a", "2")));
+    assert_eq!(fake.state().rows.len(), 2);
+    fake.insert("a", "other");
+    assert!(store.remove(&id("a")).await.unwrap(), "forgetting a client forgets all of it");
+    assert_eq!(fake.state().rows.len(), 1);
+}
+
+#[tokio::test]
+async fn a_column_that_is_renamed_under_us_is_named_and_nothing_is_written() {
+    let fake = Fake::start().await;
+    let store = open(&fake).await;
+    store.save(&of("a", "1")).await.unwrap();
+    for column in ["access_token", "client_id", "scopes"] {
+        fake.state().rename(column, "other");
+        let writes = fake.count("P");
+        for error in
+            [store.load(&id("a")).await.map(drop), store.save(&of("a", "2")).await, store.list().await.map(drop)]
+        {
+            let error = error.unwrap_err();
+            assert!(
+                matches!(&error, StoreError::Column { column: named, .. } if *named == column),
+                "{column}: {error}"
+            );
+        }
+        assert_eq!(fake.count("P"), writes, "{column}: nothing was written");
+        fake.state().rename("other", column);
+        assert_eq!(store.load(&id("a")).await.unwrap(), Some(of("a", "1")), "{column}: it is back");
+    }
+}
+
+#[tokio::test]
+async fn a_large_list_comes_page_by_page_and_pages_shrink_to_the_bound() {
+    let fake = Fake::start().await;
+    let store = open(&fake).await;
+    for n in 0..300 {
+        fake.insert(&format!("c{n:03}"), "cell");
+    }
+    assert_eq!(store.list().await.unwrap().len(), 300);
+    let huge = "x".repeat(100_000);
+    for n in 300..400 {
+        fake.insert(&format!("c{n:03}"), &huge);
+    }
+    let rows = store.list().await.unwrap();
+    assert_eq!(rows.len(), 400);
+    let names: Vec<_> = rows.iter().map(|row| row.as_ref().unwrap().binding.client.to_string()).collect();
+    assert!(names.is_sorted());
+}
+
+#[tokio::test]
+async fn a_moment_of_nocodb_is_read_in_the_spelling_that_was_written() {
+    let fake = Fake::start().await;
+    fake.state()
+        .columns
+        .iter_mut()
+        .filter(|(title, _)| title.ends_with("_at"))
+        .for_each(|(_, uidt)| *uidt = "DateTime".to_owned());
+    let store = open(&fake).await;
+    fake.insert("a", "cell");
+    for (cell, expected) in [
+        ("2025-03-01 00:00:00+00:00", "2025-03-01T00:00:00Z"),
+        ("Invalid Date", "Invalid Date"),
+        ("2025-03-01", "2025-03-01"),
+        ("ü 25-03-01 00:00:00+00:00", "ü 25-03-01 00:00:00+00:00"),
+    ] {
+        fake.state().rows[0].1.insert("token_expires_at".to_owned(), json!(cell));
+        assert_eq!(store.load(&id("a")).await.unwrap().unwrap().expires.as_deref(), Some(expected));
+    }
+}
+
+/// Asks until `/readyz` answers `status`; each question is real work at the other end.
+async fn ready(http: &reqwest::Client, at: std::net::SocketAddr, status: u16) -> serde_json::Value {
+    let asked = async {
+        loop {
+            let said = answer(http.get(format!("http://{at}/readyz"))).await;
+            if said.status == status {
+                return said.json();
+            }
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(std::time::Duration::from_secs(30), asked).await.expect("it gets there")
+}
+
+#[tokio::test]
+async fn connect_starts_without_its_store_refuses_and_serves_by_itself_when_it_comes() {
+    let place = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let fake = Fake::on(place);
+    fake.state().outage = Some(Fault::Answer(STARTING));
+    let mut fixture = Fixture::new();
+    fixture.store = Some(fake.settings());
+    let roles = fixture.start().await;
+    let waiting = ready(&roles.http, roles.internal, 503).await;
+    assert_eq!(waiting["waiting_for"], json!(["store", "key check"]), "{waiting}");
+    for (name, said) in [
+        ("grant", roles.get(roles.internal, "/api/credentials/token?client_id=a").await),
+        ("summary", roles.get(roles.internal, "/api/credentials").await),
+        ("save", roles.store(&sample("a")).await),
+    ] {
+        assert_eq!((said.status, said.code().as_str()), (503, "starting"), "{name}: {}", said.text);
+        assert!(said.header("retry-after").is_some(), "{name}");
+    }
+    assert_eq!(fake.count("POST"), 0);
+    fake.state().outage = None;
+    ready(&roles.http, roles.internal, 200).await;
+    assert_eq!(roles.store(&sample("a")).await.status, 201);
+    assert_eq!(roles.get(roles.internal, "/api/credentials/token").await.status, 200);
+
+    for (name, fault) in [("500", Fault::Answer(BROKEN)), ("429", Fault::Answer(LIMITED)), ("cut", Fault::Cut)] {
+        fake.state().outage = Some(fault);
+        for said in
+            [roles.get(roles.internal, "/api/credentials/token?client_id=a").await, roles.store(&sample("b")).await]
+        {
+            assert_eq!((said.status, said.code().as_str()), (503, "store_unavailable"), "{name}: {}", said.text);
+        }
+        assert_eq!(ready(&roles.http, roles.internal, 503).await["waiting_for"], json!(["store"]), "{name}");
+        fake.state().outage = None;
+        assert_eq!(roles.get(roles.internal, "/api/credentials/token?client_id=a").await.status, 200, "{name}: back");
+        assert_eq!(fake.state().rows.len(), 1, "{name}: nothing that was refused was stored");
+    }
+    roles.stop().await;
+}
+
+#[tokio::test]
+async fn a_column_that_does_not_keep_what_is_written_is_never_acknowledged() {
+    let fake = Fake::start().await;
+    let mut fixture = Fixture::new();
+    fixture.store = Some(fake.settings());
+    let roles = fixture.start().await;
+    assert_eq!(roles.store(&sample("a")).await.status, 201);
+    fake.state().rename("access_token", "token");
+    let refused = roles.store(&sample("b")).await;
+    assert_eq!((refused.status, refused.code().as_str()), (503, "store_unavailable"), "{}", refused.text);
+    assert!(refused.message().contains("access_token"), "{}", refused.text);
+    let said = ready(&roles.http, roles.internal, 503).await;
+    assert!(said["warnings"][0].as_str().unwrap().contains("`access_token`"), "{said}");
+    fake.state().rename("token", "access_token");
+    assert_eq!(roles.get(roles.internal, "/api/credentials/token?client_id=a").await.status, 200);
+    roles.stop().await;
+}
+
+#[tokio::test]
+async fn two_rows_give_no_token_and_the_log_names_both() {
+    let fake = Fake::start().await;
+    let mut fixture = Fixture::new();
+    fixture.store = Some(fake.settings());
+    let roles = fixture.start().await;
+    let client = "twice-by-hand";
+    assert_eq!(roles.store(&sample(client)).await.status, 201);
+    let cell = fake.state().rows[0].1["access_token"].as_str().unwrap().to_owned();
+    let second = fake.insert(client, &cell);
+    let refused = roles.get(roles.internal, &format!("/api/credentials/token?client_id={client}")).await;
+    assert_eq!((refused.status, refused.code().as_str()), (500, "credential_unreadable"), "{}", refused.text);
+    let log = logs().text();
+    assert!(log.contains(&format!("client `{client}` has several rows (1, {second})")), "{log}");
+    assert_eq!(roles.store(&sample(client)).await.status, 200, "storing again repairs");
+    assert_eq!(fake.state().rows.len(), 1);
+    roles.stop().await;
+}
+
+#[tokio::test]
+async fn a_late_look_that_finds_other_keys_ends_the_role() {
+    let fake = Fake::start().await;
+    let other = Sealer::parse(&Secret::new("ff".repeat(16) + &"00".repeat(16))).unwrap();
+    let sealed = other.seal(&Secret::new("EAABtoken".to_owned()), &["a", "facebook", "", "", "", ""]);
+    fake.insert("a", sealed.as_str());
+    fake.state().outage = Some(Fault::Cut);
+    let folder = tempfile::tempdir().unwrap();
+    let url = format!("nocodb+http://{}", fake.address);
+    let variables = [
+        ("ENCRYPTION_KEY", crate::support::ENCRYPTION_KEY),
+        ("VM_API_KEY", API_KEY),
+        ("NOCODB_TOKEN", super::fake::TOKEN),
+        ("AIVIARY__STORE__URL", &url),
+    ];
+    let path = folder.path().to_owned();
+    let variables: Vec<(String, String)> = variables.iter().map(|(a, b)| ((*a).to_owned(), (*b).to_owned())).collect();
+    let fake_again = fake.clone();
+    let ended = tokio::task::spawn_blocking(move || {
+        let variables: Vec<(&str, &str)> = variables.iter().map(|(a, b)| (a.as_str(), b.as_str())).collect();
+        let (served, port) = crate::process::Served::connect(&path, &variables);
+        let (status, body) = crate::process::request(port, "GET", "/readyz", &[], "");
+        assert_eq!(status, 503, "{body}");
+        fake_again.state().outage = None;
+        served.ended()
+    });
+    let (code, _, said) = ended.await.unwrap();
+    assert_eq!(code, Some(78), "{said}");
+    assert!(said.contains("ENCRYPTION_KEY is not the key of this store"), "{said}");
+    assert!(said.contains("e5f9419faa78b45c"), "the id of the key that is needed: {said}");
+    fake.state().outage = Some(Fault::Answer(STARTING));
+}
