@@ -1,8 +1,8 @@
 //! What a tool is: declared once, from which come the question to Graph, the flat answer, the schema and the docs.
 //!
-//! A [`Tool`] names its parameters, the columns of its value and what it does: a single read that the columns
-//! describe whole ([`Tool::call`]), or a function over checked arguments ([`Tool::run`]). The frame around it checks
-//! arguments, account and login before, and passes only declared columns after.
+//! A [`Tool`] names its parameters, the columns of its value and what it does: a function over checked arguments
+//! ([`Tool::run`]). The frame around it checks arguments, account and login before, and passes only declared columns
+//! after.
 
 mod ask;
 pub mod column;

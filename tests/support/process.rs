@@ -53,6 +53,14 @@ impl Said {
         assert!(self.has(text), "`{text}` is not in:\n{}", self.so_far());
     }
 
+    /// Whether `text` came, or comes within a moment: a line may be on its way still.
+    pub fn has_by_now(&self, text: &str) -> bool {
+        let (heard, news) = &*self.0;
+        let waiting = |said: &mut (String, bool)| !said.1 && !said.0.contains(text);
+        let heard = news.wait_timeout_while(heard.lock().unwrap(), Duration::from_secs(5), waiting).unwrap().0;
+        heard.0.contains(text)
+    }
+
     /// All until the end.
     pub fn to_the_end(&self) -> String {
         self.wait(|_, ended| ended).0

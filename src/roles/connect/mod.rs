@@ -6,6 +6,7 @@ mod routes;
 mod service;
 pub mod state;
 
+use std::io::ErrorKind;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -15,7 +16,7 @@ use futures_util::StreamExt as _;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, error, info, warn};
 
-use self::audit::AuditLog;
+use self::audit::{AuditError, AuditLog};
 use self::state::State;
 use super::StartError;
 use crate::clock::Clock;
@@ -24,7 +25,8 @@ use crate::crypto::Sealer;
 use crate::exposure::{Listener, Rules};
 use crate::secret::Secret;
 use crate::server::{self, Bound, Keys, Limits, Local, Server};
-use crate::store::{self, Mode};
+use crate::sqlite::SqliteError;
+use crate::store::{self, Mode, StoreError};
 
 pub use failure::ConnectError;
 pub use routes::ROUTES;
@@ -170,16 +172,39 @@ pub async fn open(settings: Settings, mode: Mode) -> Result<Connect, StartError>
     let service_keys = settings.service_keys.as_ref().map(|secret| keys("CONNECT_SERVICE_KEY", secret)).transpose()?;
     let ids = sealer.key_ids().iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
     info!(keys = ids, "the first key seals, all open");
-    let store = store::open(&settings.store, mode).await.map_err(StartError::configuration)?;
+    let store = store::open(&settings.store, mode).await.map_err(no_store)?;
     let (path, state_path, clock) = (settings.audit.clone(), settings.state.clone(), settings.clock.clone());
     // Both block on the disk.
     let opened = tokio::task::spawn_blocking(move || {
-        let state = State::open(&state_path, Mode::Create).map_err(StartError::configuration)?;
-        let audit = AuditLog::open(&path, clock).map_err(StartError::configuration)?;
+        let state = State::open(&state_path, Mode::Create).map_err(|error| no_store(error.into()))?;
+        let audit = AuditLog::open(&path, clock).map_err(no_trail)?;
         Ok::<_, StartError>((state, audit))
     });
     let (state, audit) = opened.await.map_err(StartError::failed)??;
     Ok(Connect::new(settings, store, state, audit, (sealer, api_keys, service_keys)))
+}
+
+/// What only time or an operator's hand on the disk can mend is no fault of the configuration: a unit tries again.
+fn no_store(error: StoreError) -> StartError {
+    let passes = match &error {
+        StoreError::Unreachable(_) => true,
+        StoreError::File(SqliteError::Full { .. } | SqliteError::Busy { .. } | SqliteError::Query { .. }) => true,
+        StoreError::File(SqliteError::Make { source, .. }) => is_full(source),
+        _ => false,
+    };
+    if passes { StartError::failed(error) } else { StartError::configuration(error) }
+}
+
+/// As [`no_store`].
+fn no_trail(error: AuditError) -> StartError {
+    match &error {
+        AuditError::Io { source, .. } if is_full(source) => StartError::failed(error),
+        _ => StartError::configuration(error),
+    }
+}
+
+fn is_full(error: &std::io::Error) -> bool {
+    matches!(error.kind(), ErrorKind::StorageFull | ErrorKind::QuotaExceeded)
 }
 
 impl Running {
