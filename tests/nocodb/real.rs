@@ -462,6 +462,83 @@ async fn nothing_acknowledged_is_lost_when_nocodb_is_killed_or_restarted_under_l
     Arc::into_inner(roles).unwrap().stop().await;
 }
 
+/// What connect acknowledged is in NocoDB, wherever in its work connect itself is killed.
+#[tokio::test]
+async fn nothing_acknowledged_is_lost_when_connect_is_killed_under_load() {
+    let Some(mut real) = real(false).await else { return };
+    let folder = tempfile::tempdir().unwrap();
+    let start = || {
+        let (path, variables) = (folder.path().to_owned(), real.variables());
+        tokio::task::spawn_blocking(move || {
+            let variables: Vec<(&str, &str)> = variables.iter().map(|(a, b)| (a.as_str(), b.as_str())).collect();
+            Served::connect(&path, &variables)
+        })
+    };
+    let rounds = if std::env::var_os("AIVIARY_SOAK").is_some_and(|value| value == "1") { 200 } else { 20 };
+    // For each client the tokens of which its row may hold one: the last acknowledged, and later ones without answer.
+    let mut kept: Vec<Vec<String>> = vec![Vec::new(); 8];
+    let mut ever = [false; 8];
+    let mut acknowledged = 0;
+    for round in 0..rounds {
+        let (served, port) = start().await.unwrap();
+        let done = AtomicU32::new(0);
+        let due = std::hash::BuildHasher::hash_one(&std::hash::RandomState::new(), round) % 24;
+        let mut dying = Some(served);
+        let writers = join_all(kept.iter_mut().zip(&mut ever).enumerate().map(|(writer, (kept, ever))| {
+            let (http, done) = (&real.http, &done);
+            async move {
+                for number in 0.. {
+                    let token = format!("EAAB{writer}x{round}x{number}");
+                    let mut body = sample(&format!("killed{writer}"));
+                    body["access_token"] = json!(token);
+                    kept.push(token.clone());
+                    let request = http.post(format!("http://127.0.0.1:{port}/api/credentials"));
+                    let request = request.header("x-api-key", API_KEY).header("content-type", "application/json");
+                    // No answer: it was killed.
+                    let Ok(said) = request.body(body.to_string()).send().await else { return };
+                    assert!(said.status().is_success(), "{said:?}");
+                    done.fetch_add(1, Ordering::SeqCst);
+                    *kept = vec![token];
+                    *ever = true;
+                }
+            }
+        }));
+        let killer = async {
+            until(|| u64::from(done.load(Ordering::SeqCst)) >= due).await;
+            dying.take().unwrap().signal("KILL");
+        };
+        tokio::join!(writers, killer);
+        acknowledged += done.load(Ordering::SeqCst);
+
+        let (_served, port) = start().await.unwrap();
+        for (writer, kept) in kept.iter().enumerate() {
+            let url = format!("http://127.0.0.1:{port}/api/credentials/token?client_id=killed{writer}");
+            let said = answer(real.http.get(url)).await;
+            let token = if said.status == 200 {
+                said.json()["access_token"].as_str().unwrap().to_owned()
+            } else {
+                String::new()
+            };
+            let never = said.status == 404 && !ever[writer];
+            assert!(
+                kept.contains(&token) || never,
+                "round {round}, writer {writer}: {} and not one of {kept:?}",
+                said.text
+            );
+        }
+    }
+    real.find_table().await;
+    let mut clients: Vec<String> =
+        real.rows().await.iter().map(|row| row["client_id"].as_str().unwrap().to_owned()).collect();
+    let rows = clients.len();
+    clients.sort();
+    clients.dedup();
+    assert_eq!(clients.len(), rows, "nothing is stored twice");
+    let (code, out, err) = run(folder.path(), &["audit", "verify"], &[], "").await;
+    assert_eq!(code, 0, "{out}{err}");
+    eprintln!("connect killed {rounds} times, {acknowledged} writes acknowledged, none lost, on {}", real.db);
+}
+
 /// Gives others the thread until `holds`; bounded.
 async fn until(holds: impl Fn() -> bool) {
     let waited = async {
