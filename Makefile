@@ -26,10 +26,10 @@ confdir := $(SYSCONFDIR)/aiviary
 units := aiviary-connect.service aiviary-mcp@.service
 
 .DEFAULT_GOAL := help
-.PHONY: help build run test check bench docs dist install uninstall
+.PHONY: help build run test test-nocodb soak fuzz check bench docs dist install uninstall
 
 help: ## list the targets
-	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 18
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 22
 
 build: ## build the release binary
 	$(CARGO) build --release --locked
@@ -41,13 +41,28 @@ test: ## run every test that needs only Rust, make and a C compiler
 	$(CARGO) test --locked
 	@echo
 	@echo 'Passed. Skipped:'
-	@echo '  real NocoDB: its store comes with a later release'
+	@echo '  real NocoDB: make test-nocodb installs and starts one, with node and npm'
+	@echo '  whole volumes of the fault and security tests: make soak'
 	@echo '  real n8n: comes with a later release; the requests that n8n sends are tested'
 	@echo '  real MCP clients: come with a later release; the protocol is tested over real sockets'
 	@test -d '$(SHARED)' || echo '  comparison with the pages on the Graph API and the catalogues: $(SHARED) is not there'
 	@command -v curl >/dev/null || echo '  the commands of README.md: curl is not installed'
 	@command -v sqlite3 >/dev/null || echo '  the sqlite3 command of README.md: not installed; its edit is made by the test itself'
 	@command -v systemd-analyze >/dev/null || echo '  systemd-analyze on the units: not installed'
+
+test-nocodb: ## run the store's tests against a real NocoDB, which this installs and starts; needs node and npm
+	scripts/nocodb test --db all $(CARGO) test --locked --test nocodb
+
+soak: ## run the fault and security tests with whole volumes
+	AIVIARY_SOAK=1 $(CARGO) test --locked --test faults --test security
+
+# Seconds for each target.
+FUZZ_SECONDS ?= 60
+fuzz: ## fuzz each parser that meets strangers' bytes; needs cargo-fuzz
+	for target in $$(cd fuzz/fuzz_targets && ls | sed 's/\.rs$$//'); do \
+		RUSTC_BOOTSTRAP=1 $(CARGO) fuzz run $$target fuzz/corpus/$$target fuzz/seeds/$$target -- \
+			-max_total_time=$(FUZZ_SECONDS) || exit 1; \
+	done
 
 check: ## formatting, lints, documentation; advisories where cargo-deny is installed
 	$(CARGO) fmt --check

@@ -229,7 +229,8 @@ fn host_name(host: &str) -> Option<&str> {
     let (name, port) = match host.strip_prefix('[') {
         Some(rest) => {
             let (literal, rest) = rest.split_once(']')?;
-            (literal, rest.strip_prefix(':').unwrap_or(rest))
+            // What follows a literal is nothing, or a colon and a port.
+            (literal, if rest.is_empty() { rest } else { rest.strip_prefix(':')? })
         }
         None => host.split_once(':').unwrap_or((host, "")),
     };
@@ -266,14 +267,13 @@ impl Rules {
 
     fn knows_host(&self, host: &str, local: IpAddr) -> bool {
         let Some(name) = host_name(host) else { return false };
-        if self.hosts.iter().any(|known| known.eq_ignore_ascii_case(name)) {
+        let bracketed = host.starts_with('[');
+        if !bracketed && self.hosts.iter().any(|known| known.eq_ignore_ascii_case(name)) {
             return true;
         }
         // Only the plain spellings parse: `127.1`, `0x7f.1` and `2130706433` are no literals here.
-        name.parse::<IpAddr>().is_ok_and(|ip| {
-            let bracketed = host.starts_with('[');
-            bracketed == ip.is_ipv6() && (ip.is_loopback() || unmapped(ip) == unmapped(local))
-        })
+        name.parse::<IpAddr>()
+            .is_ok_and(|ip| bracketed == ip.is_ipv6() && (ip.is_loopback() || unmapped(ip) == unmapped(local)))
     }
 }
 
@@ -408,6 +408,7 @@ mod tests {
             "017700000001",
             "::1",
             "[127.0.0.1]",
+            "[localhost]",
             "10.0.0.6",
             "user@localhost",
             "localhost:80a",
@@ -415,6 +416,7 @@ mod tests {
             "",
             ":80",
             "[::1",
+            "[::1]80",
             "ⓛocalhost",
             "xn--localhost",
         ] {

@@ -1,5 +1,7 @@
 //! Logs, set up once before any role starts, and what each role counts.
 
+use std::borrow::Cow;
+use std::io::{self, Write};
 use std::time::Duration;
 
 use prometheus::{
@@ -48,12 +50,66 @@ pub fn check_filter(filter: &str) -> Result<(), String> {
 pub fn init(settings: &LogSettings) {
     let filter = EnvFilter::new(format!("{},{}", settings.filter, QUIET.join(",")));
     let colour = anstream::AutoStream::choice(&std::io::stderr()) != anstream::ColorChoice::Never;
-    let lines = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_target(false);
+    let writer = move || OneLine::new(io::stderr(), colour);
+    let lines = tracing_subscriber::fmt().with_env_filter(filter).with_writer(writer).with_target(false);
     // A second call, as in tests, keeps the first log.
     let _ = match settings.format {
         LogFormat::Text => lines.with_ansi(colour).finish().try_init(),
         LogFormat::Json => lines.json().flatten_event(true).finish().try_init(),
     };
+}
+
+/// Writes each event of the log on one line: what a caller or Meta wrote, or a library repeats, forges no second one.
+///
+/// Each write must be one whole event, as tracing's own are.
+#[derive(Debug)]
+pub struct OneLine<W> {
+    inner: W,
+    coloured: bool,
+}
+
+impl<W> OneLine<W> {
+    /// Writes to `inner`. Colours are escape sequences: where they are on, tracing escapes those in values itself.
+    pub fn new(inner: W, coloured: bool) -> Self {
+        Self { inner, coloured }
+    }
+
+    /// Whether a terminal or a reader of lines would obey `c`.
+    fn is_obeyed(&self, c: char) -> bool {
+        let breaks_or_turns = matches!(c, '\u{2028}' | '\u{2029}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+        breaks_or_turns || (c.is_control() && !(self.coloured && c == '\u{1b}'))
+    }
+
+    fn escaped<'a>(&self, event: &'a str) -> Cow<'a, str> {
+        let line = event.strip_suffix('\n').unwrap_or(event);
+        if !line.contains(|c| self.is_obeyed(c)) {
+            return event.into();
+        }
+        // As JSON writes them: the same form serves both formats.
+        let mut escaped = String::with_capacity(event.len() + 16);
+        for c in line.chars() {
+            if self.is_obeyed(c) {
+                escaped.push_str(&format!("\\u{:04x}", u32::from(c)));
+            } else {
+                escaped.push(c);
+            }
+        }
+        escaped.push_str(&event[line.len()..]);
+        escaped.into()
+    }
+}
+
+impl<W: Write> Write for OneLine<W> {
+    fn write(&mut self, event: &[u8]) -> io::Result<usize> {
+        let text = String::from_utf8_lossy(event);
+        let escaped = self.escaped(&text).into_owned();
+        self.inner.write_all(escaped.as_bytes())?;
+        Ok(event.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.inner.flush()
+    }
 }
 
 /// What one role counts; cheap to clone. Each role has its own registry.
@@ -157,4 +213,30 @@ fn counter(registry: &Registry, name: &str, help: &str) -> IntCounter {
     let counter = IntCounter::new(name, help).expect("a fixed name");
     registry.register(Box::new(counter.clone())).expect("registered once");
     counter
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_event_stays_on_its_line_in_both_formats() {
+        let written = |event: &str, coloured| {
+            let mut writer = OneLine::new(Vec::new(), coloured);
+            assert_eq!(writer.write(event.as_bytes()).unwrap(), event.len());
+            String::from_utf8(writer.inner).unwrap()
+        };
+        for (event, line) in [
+            ("plain \u{fc}\n", "plain \u{fc}\n"),
+            ("a\r\n2026 FORGED\n", "a\\u000d\\u000a2026 FORGED\n"),
+            ("a\u{1b}[2J\u{7f}\u{85}\n", "a\\u001b[2J\\u007f\\u0085\n"),
+            ("no end\u{202e}", "no end\\u202e"),
+        ] {
+            assert_eq!(written(event, false), line, "{event:?}");
+        }
+        assert_eq!(written("\u{1b}[32mINFO\u{1b}[0m a\nb\n", true), "\u{1b}[32mINFO\u{1b}[0m a\\u000ab\n");
+        let json = written("{\"message\":\"a\u{2028}b\u{7f}\"}\n", false);
+        let read: serde_json::Value = serde_json::from_str(&json).unwrap();
+        assert_eq!(read["message"], "a\u{2028}b\u{7f}");
+    }
 }

@@ -314,6 +314,7 @@ impl Said {
         let text = |names: &[&str]| {
             let mut text = names.iter().find_map(|name| error.get(name)?.as_str())?.to_owned();
             scrubber.scrub(&mut text);
+            let mut text = one_line(&text);
             if let Some((end, _)) = text.char_indices().nth(2000) {
                 text.truncate(end);
             }
@@ -343,6 +344,15 @@ impl Said {
     }
 }
 
+/// Another service's words on one line, with nothing that a terminal or a reader of the log would obey.
+#[must_use]
+pub fn one_line(text: &str) -> String {
+    let obeyed = |c: char| {
+        c.is_control() || matches!(c, '\u{2028}' | '\u{2029}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+    };
+    text.replace(obeyed, " ").trim().to_owned()
+}
+
 /// `[["daily_budget"]]` as `daily_budget`. `error_data` may be an object, or that object as text.
 fn blamed(data: Option<&Value>, scrubber: &Scrubber) -> Vec<String> {
     let parsed = data.and_then(Value::as_str).and_then(|text| serde_json::from_str::<Value>(text).ok());
@@ -352,6 +362,7 @@ fn blamed(data: Option<&Value>, scrubber: &Scrubber) -> Vec<String> {
     let spec = |spec: &Value| {
         let mut path = spec.as_array()?.iter().filter_map(Value::as_str).collect::<Vec<_>>().join(".");
         scrubber.scrub(&mut path);
+        let path = one_line(&path);
         (1..=200).contains(&path.len()).then_some(path)
     };
     specs.iter().take(20).filter_map(spec).collect()
@@ -599,6 +610,21 @@ mod tests {
             assert_eq!(said.blamed, ["daily_budget", "targeting.age_min"]);
         }
         assert!(error(400, json!({"code": 100, "error_data": "nonsense"})).said.unwrap().blamed.is_empty());
+    }
+
+    #[test]
+    fn texts_come_on_one_line() {
+        for (text, line) in [
+            ("a\r\nb", "a  b"),
+            ("\u{1b}[31mred\u{9b}m", "[31mred m"),
+            ("a\u{2028}b\u{202e}c\u{2066}", "a b c"),
+            ("\u{fc}ber \u{201e}Tests\u{201c}", "\u{fc}ber \u{201e}Tests\u{201c}"),
+            ("\n", ""),
+        ] {
+            assert_eq!(one_line(text), line, "{text:?}");
+        }
+        let said = error(400, json!({"code": 100, "message": "a\nb", "fbtrace_id": "\r"})).said.unwrap();
+        assert_eq!((said.message.as_str(), said.trace_id), ("a b", None));
     }
 
     #[test]

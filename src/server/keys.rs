@@ -49,10 +49,14 @@ impl Keys {
     #[must_use]
     pub fn find(&self, came: Option<&[u8]>) -> Option<usize> {
         let hashed = hash(came.unwrap_or_default());
+        self.position(|key| u64::from(key.ct_eq(&hashed).unwrap_u8()))
+    }
+
+    /// Asks `same` (0 or 1) of every key, wherever the one is that fits.
+    fn position(&self, mut same: impl FnMut(&[u8; 32]) -> u64) -> Option<usize> {
         let mut found = 0;
         for (position, key) in (1..).zip(&self.0) {
-            let same = u64::from(key.ct_eq(&hashed).unwrap_u8());
-            found |= same * position;
+            found |= same(key) * position;
         }
         (found != 0).then(|| usize::try_from(found).unwrap_or(usize::MAX))
     }
@@ -76,6 +80,19 @@ mod tests {
             Some(b"new-key-0123456789, old-key"),
         ] {
             assert_eq!(keys.find(wrong), None, "{wrong:?}");
+        }
+    }
+
+    #[test]
+    fn every_key_is_compared_wherever_the_right_one_is() {
+        let keys = Keys::parse(&Secret::new("a,b,c,d".into())).unwrap();
+        for came in ["a", "b", "d", "none of them"] {
+            let mut compared = 0;
+            let found = keys.position(|key| {
+                compared += 1;
+                u64::from(*key == hash(came.as_bytes()))
+            });
+            assert_eq!((compared, found), (4, keys.find(Some(came.as_bytes()))), "{came}");
         }
     }
 

@@ -7,6 +7,7 @@
 mod admission;
 mod bind;
 mod call;
+mod gateway;
 pub mod json;
 mod keys;
 mod ready;
@@ -48,6 +49,7 @@ pub use route::{KeyKind, Route};
 pub use signal::{hangups, stop_signal};
 
 use call::RequestIds;
+use gateway::Gateways;
 use throttle::Throttle;
 
 /// What a role brings to the server.
@@ -141,6 +143,7 @@ impl<A: App> Server<A> {
         let graceful = Arc::new(GracefulShutdown::new());
         let throttle = Arc::new(Throttle::default());
         let ids = Arc::new(RequestIds::default());
+        let gateways = Arc::new(Gateways::of_this_machine());
         let mut loops = JoinSet::new();
         for bound in self.bound {
             let limits = match bound.exposure {
@@ -157,6 +160,7 @@ impl<A: App> Server<A> {
                 peers: Mutex::default(),
                 throttle: throttle.clone(),
                 ids: ids.clone(),
+                gateways: gateways.clone(),
             });
             loops.spawn(accept_loop(bound, door, graceful.clone(), stop.clone()));
         }
@@ -179,6 +183,7 @@ struct Door<A: App> {
     peers: Mutex<HashMap<IpAddr, usize>>,
     throttle: Arc<Throttle>,
     ids: Arc<RequestIds>,
+    gateways: Arc<Gateways>,
 }
 
 async fn accept_loop<A: App>(
@@ -237,6 +242,9 @@ impl<A: App> Door<A> {
             self.app.metrics().connection_refused();
             return;
         };
+        if self.exposure == Exposure::Internal {
+            self.gateways.meet(&peer, &self.at);
+        }
         match stream {
             bind::Stream::Tcp(stream) => {
                 // Answers are small and whole: waiting for more to send only delays them.

@@ -361,7 +361,7 @@ pub fn logs() -> Logs {
         tracing_subscriber::fmt()
             .with_env_filter("aiviary=debug,warn")
             .with_ansi(false)
-            .with_writer(move || writer.clone())
+            .with_writer(move || aiviary::telemetry::OneLine::new(writer.clone(), false))
             .init();
         logs
     })

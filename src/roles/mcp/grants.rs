@@ -143,7 +143,7 @@ fn parse<T: DeserializeOwned>(body: &[u8]) -> Option<T> {
 fn refusal(status: StatusCode, body: &[u8]) -> GrantError {
     let error: Value = parse(body).unwrap_or_default();
     let code = error.pointer("/error/code").and_then(Value::as_str).unwrap_or_default();
-    let words = error.pointer("/error/message").and_then(Value::as_str).map(str::to_owned);
+    let words = error.pointer("/error/message").and_then(Value::as_str).map(graph::one_line);
     let said = || words.clone().unwrap_or_else(|| format!("it answered {status}"));
     match (status, code) {
         (_, "not_found") if words.as_deref() != Some(Failure::NO_SUCH_PATH) => GrantError::NotConnected(said()),

@@ -256,7 +256,7 @@ impl Mcp {
         let client = client.as_ref().map_or("", ClientId::as_str);
         match &outcome {
             Ok(_) => info!(tool, client.id = client, ms, "answered"),
-            Err(failure) => info!(tool, client.id = client, ms, code = word, "failed: {}", failure.message()),
+            Err(failure) => info!(tool, client.id = client, ms, code = word, "failed: {:.256}", failure.message()),
         }
         outcome
     }
