@@ -1,5 +1,5 @@
 //! Every parser that meets strangers' bytes, under the same properties as the fuzz targets of `fuzz/`: with any bytes,
-//! with bytes that are nearly right, and with the seeds and findings of the fuzzer.
+//! with bytes that are nearly right, and with the seeds and findings of the fuzzer. `AIVIARY_SOAK=1` makes it a million.
 
 #[path = "../fuzz/src/lib.rs"]
 mod properties;
@@ -79,7 +79,9 @@ fn holds_for_many(target: &str) {
     let (_, property) = TARGETS.into_iter().find(|(name, _)| *name == target).unwrap();
     let strategy = prop_oneof![1 => vec(any::<u8>(), 0..300), 3 => nearly(target)];
     // Failures are printed whole; there is no file to keep them in.
-    let config = Config { cases: 2000, failure_persistence: None, ..Config::default() };
+    let soaking = std::env::var_os("AIVIARY_SOAK").is_some_and(|value| value == "1");
+    let config =
+        Config { cases: if soaking { 1_000_000 } else { 2000 }, failure_persistence: None, ..Config::default() };
     let mut runner = proptest::test_runner::TestRunner::new(config);
     let ran = runner.run(&strategy, |bytes| {
         property(&bytes);
