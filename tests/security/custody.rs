@@ -239,7 +239,7 @@ async fn one_foreign_row_of_three_leaves_two_served() {
     assert_unreadable("foreign", &grant(&roles, "foreign").await);
     let ready = roles.get(roles.internal, "/readyz").await;
     assert_eq!((ready.status, &ready.json()["unreadable"]), (200, &json!(1)), "{}", ready.text);
-    let told = |line: &str| line.contains("ERROR") && line.contains("client.id=foreign");
+    let told = |line: &str| line.contains("ERROR") && line.contains("client foreign: ");
     assert!(logs().text().lines().any(told), "the row that needs a key is named");
     roles.finish(&[&token("Foreign"), &token("one"), &token("two")]).await;
 }
