@@ -11,8 +11,11 @@ use crate::support::{API_KEY, ENCRYPTION_KEY};
 /// Exit code, output and words of a command.
 pub async fn run(folder: &Path, arguments: &[&str], more: &[(&str, &str)], input: &str) -> (i32, String, String) {
     use std::io::Write as _;
-    let mut command =
-        process::command(folder, arguments, &[("ENCRYPTION_KEY", ENCRYPTION_KEY), ("VM_API_KEY", API_KEY)]);
+    let mut command = process::command(
+        folder,
+        arguments,
+        &[("ENCRYPTION_KEY", ENCRYPTION_KEY), ("VM_API_KEY", API_KEY), ("AIVIARY__CONNECT__INTERNAL", "127.0.0.1:0")],
+    );
     command.envs(more.iter().copied());
     let input = input.to_owned();
     let ran = tokio::task::spawn_blocking(move || {
