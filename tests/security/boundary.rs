@@ -532,7 +532,7 @@ async fn the_kernel_keeps_a_foreign_user_out_of_the_unix_socket() {
     assert!(said.contains("[meta_unavailable]"), "it was the mode that kept it out: {said}");
 
     stop.cancel();
-    serving.await.unwrap();
+    serving.await.unwrap().unwrap();
     let trail = std::fs::read_to_string(fixture.path("audit.jsonl")).unwrap();
     let grants: Vec<Value> = trail
         .lines()
