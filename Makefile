@@ -53,14 +53,14 @@ test: ## run every test that needs only Rust, make and a C compiler
 test-nocodb: ## run the store's tests against a real NocoDB, which this installs and starts; needs node and npm
 	scripts/nocodb test --db all $(CARGO) test --locked --test nocodb
 
-soak: ## run the fault and security tests with whole volumes
-	AIVIARY_SOAK=1 $(CARGO) test --locked --test faults --test security
+soak: ## run the fault, security and parser tests with whole volumes
+	AIVIARY_SOAK=1 $(CARGO) test --locked --test faults --test security --test parsers
 
 # Seconds for each target.
 FUZZ_SECONDS ?= 60
 fuzz: ## fuzz each parser that meets strangers' bytes; needs cargo-fuzz
 	for target in $$(cd fuzz/fuzz_targets && ls | sed 's/\.rs$$//'); do \
-		RUSTC_BOOTSTRAP=1 $(CARGO) fuzz run $$target fuzz/corpus/$$target fuzz/seeds/$$target -- \
+		mkdir -p fuzz/corpus/$$target && RUSTC_BOOTSTRAP=1 $(CARGO) fuzz run $$target fuzz/corpus/$$target fuzz/seeds/$$target -- \
 			-max_total_time=$(FUZZ_SECONDS) || exit 1; \
 	done
 
