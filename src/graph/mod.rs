@@ -295,7 +295,7 @@ impl Session {
     ///
     /// Whatever [`ErrorKind`] names but [`ErrorKind::OutcomeUnknown`].
     pub async fn get(&self, request: &Request) -> Result<Value, GraphError> {
-        self.call(Method::GET, request, true).await
+        self.call(Method::GET, request, true).await.and_then(object)
     }
 
     /// Writes, once: the parameters go as a form.
@@ -304,7 +304,7 @@ impl Session {
     ///
     /// [`ErrorKind::OutcomeUnknown`] where it may have happened; with all others it did not.
     pub async fn post(&self, request: &Request) -> Result<Value, GraphError> {
-        self.call(Method::POST, request, false).await
+        self.call(Method::POST, request, false).await.and_then(|answer| object(answer).map_err(GraphError::of_write))
     }
 
     /// Deletes, once.
@@ -313,7 +313,7 @@ impl Session {
     ///
     /// As [`Session::post`].
     pub async fn delete(&self, request: &Request) -> Result<Value, GraphError> {
-        self.call(Method::DELETE, request, false).await
+        self.call(Method::DELETE, request, false).await.and_then(|answer| object(answer).map_err(GraphError::of_write))
     }
 
     /// Reads one page of a list, `limit` rows from `cursor` on.
@@ -413,7 +413,7 @@ impl Session {
         let status = answer.get("code").and_then(Value::as_u64).and_then(|code| u16::try_from(code).ok());
         let body = answer.get("body").and_then(Value::as_str);
         match (status, body) {
-            (Some(status), Some(body)) => self.interpret(status, body.as_bytes()),
+            (Some(status), Some(body)) => self.interpret(status, body.as_bytes()).and_then(object),
             _ => Err(GraphError::malformed()),
         }
     }
@@ -574,6 +574,11 @@ impl Session {
             }
         }
     }
+}
+
+/// Nodes, lists and outcomes are objects: what reads them may rely on it.
+fn object(answer: Value) -> Result<Value, GraphError> {
+    if answer.is_object() { Ok(answer) } else { Err(GraphError::malformed()) }
 }
 
 /// Finds a call's secrets in texts: tokens, their percent-encoded form and proofs. Clones share what they know.

@@ -81,6 +81,9 @@ impl Page {
         let Some(Value::Array(rows)) = value.get_mut("data").map(Value::take) else {
             return Err(GraphError::malformed());
         };
+        if !rows.iter().all(Value::is_object) {
+            return Err(GraphError::malformed());
+        }
         let paging = value.get("paging");
         let goes_on = endless || paging.is_some_and(|paging| paging.get("next").is_some());
         // Insights "page" by shifted windows without cursors, for ever: that is no next page.
@@ -92,11 +95,13 @@ impl Page {
     }
 }
 
-/// Takes every link out of every `paging` in an answer: `next` becomes `true`, its cursor stays.
+/// Takes every link out of every `paging` in an answer: `next` becomes `true`, its cursor stays. Tokens of others, as a
+/// Page's own, are dropped at any depth.
 pub(super) fn strip_links(value: &mut Value) {
     match value {
         Value::Array(items) => items.iter_mut().for_each(strip_links),
         Value::Object(members) => {
+            members.shift_remove("access_token");
             for (name, member) in members {
                 match member {
                     Value::Object(paging) if name == "paging" => strip(paging),
@@ -140,10 +145,10 @@ mod tests {
     fn the_end_is_the_missing_next_and_nothing_else() {
         let both = json!({"cursors": {"before": "b", "after": "a"}, "next": LINK, "previous": LINK});
         let cases = [
-            ("cursors and next", json!({"data": [1], "paging": both}), Some("a")),
+            ("cursors and next", json!({"data": [{}], "paging": both}), Some("a")),
             ("an empty page in the middle", json!({"data": [], "paging": both}), Some("a")),
             ("cursor in the link only", json!({"data": [], "paging": {"next": LINK}}), Some("QVFI=")),
-            ("cursors on the last page", json!({"data": [1], "paging": {"cursors": {"after": "a"}}}), None),
+            ("cursors on the last page", json!({"data": [{}], "paging": {"cursors": {"after": "a"}}}), None),
             ("shifted windows", json!({"data": [], "paging": {"next": "https://g.test/?since=1"}}), None),
             ("no paging", json!({"data": []}), None),
         ];
@@ -151,6 +156,7 @@ mod tests {
             let page = Page::from_value(value).unwrap();
             assert_eq!(page.next.as_ref().map(Cursor::as_str), next, "{name}");
         }
+        assert!(Page::from_value(json!({"data": [{}, 1]})).is_err(), "rows are objects");
         let bare = json!({"data": [], "paging": {"cursors": {"after": "a"}}});
         assert_eq!(Page::from_value_without_next(bare).unwrap().next.unwrap().as_str(), "a");
     }

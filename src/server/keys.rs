@@ -14,6 +14,9 @@ pub enum KeysError {
     /// Nothing between two commas.
     #[error("a key is empty")]
     Empty,
+    /// The same key twice: its position would say nothing.
+    #[error("a key is listed twice")]
+    Twice,
     /// Line breaks and the like could never be sent in a header.
     #[error("a key holds spaces or control characters")]
     Control,
@@ -35,6 +38,9 @@ impl Keys {
         }
         if parts.iter().any(|key| key.bytes().any(|b| !b.is_ascii_graphic())) {
             return Err(KeysError::Control);
+        }
+        if (1..parts.len()).any(|at| parts[..at].contains(&parts[at])) {
+            return Err(KeysError::Twice);
         }
         Ok(Self(parts.iter().map(|key| hash(key.as_bytes())).collect()))
     }
@@ -103,6 +109,7 @@ mod tests {
             ("a,,b", KeysError::Empty),
             ("a\nb", KeysError::Control),
             ("a b", KeysError::Control),
+            ("a,b,a", KeysError::Twice),
         ] {
             assert_eq!(Keys::parse(&Secret::new(text.into())).err(), Some(error), "{text:?}");
         }

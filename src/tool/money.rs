@@ -63,7 +63,13 @@ pub fn round(number: Decimal, places: u32) -> Decimal {
 #[must_use]
 pub fn rate(part: Option<Decimal>, whole: Option<Decimal>) -> Option<Decimal> {
     let (part, whole) = (part?, whole.filter(|whole| !whole.is_zero())?);
-    (part * Decimal::ONE_HUNDRED).checked_div(whole).map(|rate| round(rate, 2))
+    let rate = part.checked_mul(Decimal::ONE_HUNDRED)?.checked_div(whole)?;
+    Some(round(rate, 2))
+}
+
+/// The sum; `None` when a part is missing or the sum has no room.
+pub fn sum(parts: impl IntoIterator<Item = Option<Decimal>>) -> Option<Decimal> {
+    parts.into_iter().try_fold(Decimal::ZERO, |sum, part| sum.checked_add(part?))
 }
 
 /// A decimal as a JSON number without trailing zeros: at most 15 digits, so that its text is exact.
@@ -113,6 +119,9 @@ mod tests {
         assert_eq!(rate(d("0.00125"), d("1")), d("0.13"));
         assert_eq!(rate(d("1"), d("0")), None);
         assert_eq!(rate(None, d("1")), None);
+        assert_eq!(rate(Some(Decimal::MAX), d("1")), None);
+        assert_eq!(sum([Some(Decimal::MAX), d("1")]), None);
+        assert_eq!(sum([d("1"), None]), None);
         assert_eq!(number(d("33.30").unwrap()), json!(33.3));
         assert_eq!(number(d("5.00").unwrap()), json!(5));
         assert_eq!(decimal(&json!("2.495333")), d("2.495333"));

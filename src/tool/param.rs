@@ -172,14 +172,16 @@ impl ParamKind {
             }
             Self::Day => {
                 let text = came.as_str()?.trim();
-                (text.len() == 10).then(|| text.parse::<Date>().ok()).flatten().map(|day| day.to_string().into())
+                let day = (text.len() == 10).then(|| text.parse::<Date>().ok()).flatten()?;
+                YEARS.contains(&day.year()).then(|| day.to_string().into())
             }
             Self::Moment => {
                 let text = came.as_str()?.trim();
                 if let Some(day) = Self::Day.take(came) {
                     return Some(day);
                 }
-                text.parse::<Timestamp>().ok().map(|at| at.to_string().into())
+                let at = is_rfc3339(text).then(|| text.parse::<Timestamp>().ok()).flatten()?;
+                YEARS.contains(&TimeZone::UTC.to_datetime(at).year()).then(|| at.to_string().into())
             }
             Self::Zone => {
                 let text = came.as_str()?.trim();
@@ -223,6 +225,15 @@ impl ParamKind {
     }
 }
 
+/// Years that a date may lie in: Meta has nothing before, and no arithmetic of ours ends beyond the calendar.
+const YEARS: std::ops::RangeInclusive<i16> = 2000..=2100;
+
+/// Leaves out what jiff reads beyond RFC 3339: signed years and `[zones]`.
+fn is_rfc3339(text: &str) -> bool {
+    text.starts_with(|first: char| first.is_ascii_digit())
+        && text.bytes().all(|b| b.is_ascii_digit() || b"-:.+TtZz ".contains(&b))
+}
+
 fn text_of(came: &Value) -> Option<String> {
     match came {
         Value::String(text) => Some(text.trim().to_owned()),
@@ -247,6 +258,10 @@ impl ArgumentError {
 /// The nearest of `known` to `came`, where one is near enough to be meant.
 #[must_use]
 pub fn nearest<'a>(came: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    // Comparing takes time with the length, and no name of ours is so long.
+    if came.len() > 64 {
+        return None;
+    }
     let came = came.to_lowercase();
     let scored = known.into_iter().map(|name| (strsim::jaro_winkler(&came, &name.to_lowercase()), name));
     let best = scored.max_by(|a, b| a.0.total_cmp(&b.0))?;

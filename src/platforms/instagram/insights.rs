@@ -350,8 +350,13 @@ impl Found {
             From::Part(name, _, key) => format!("{name}/{key}"),
             _ => metric.source().to_owned(),
         };
-        self.slices.iter().map(|slice| slice.get(&key)?.as_i64()).sum()
+        add_up(self.slices.iter().map(|slice| slice.get(&key)?.as_i64()))
     }
+}
+
+/// The sum; `None` when a part is missing or the sum has no room.
+fn add_up(parts: impl IntoIterator<Item = Option<i64>>) -> Option<i64> {
+    parts.into_iter().try_fold(0i64, |sum, part| sum.checked_add(part?))
 }
 
 /// What one call gave.
@@ -428,7 +433,9 @@ fn refused_metrics<'a>(error: &GraphError, asked: &[&'a str]) -> Vec<&'a str> {
         let at = rest.split(']').next().and_then(|digits| digits.parse::<usize>().ok());
         return at.and_then(|at| asked.get(at)).copied().into_iter().collect();
     }
-    let words: Vec<&str> = said.message.split(|c: char| !c.is_ascii_alphanumeric() && c != '_').collect();
+    // Behind these words Meta lists what it does take.
+    let refused = said.message.split("must be one of").next().unwrap_or_default();
+    let words: Vec<&str> = refused.split(|c: char| !c.is_ascii_alphanumeric() && c != '_').collect();
     asked.iter().filter(|metric| words.contains(metric)).copied().collect()
 }
 
@@ -442,7 +449,7 @@ async fn new_followers(ask: &Ask, slice: Slice) -> Result<Asked, ToolError> {
     let answer = ask.graph.get(&request(ask, "follower_count", slice)?).await?;
     for (name, row) in rows(&answer) {
         let days = row["values"].as_array().into_iter().flatten();
-        let sum: Option<i64> = days.map(|day| day["value"].as_i64()).sum();
+        let sum = add_up(days.map(|day| day["value"].as_i64()));
         asked.values.insert(name.to_owned(), json!(sum));
     }
     Ok(asked)

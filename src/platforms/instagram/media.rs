@@ -11,7 +11,7 @@ use super::{INSIGHTS, INSIGHTS_INSTAGRAM};
 use crate::credential::{AccountKind, Login};
 use crate::graph::{Cursor, ErrorKind, GraphError, Page, Request};
 use crate::tool::column::{at, fields, insight};
-use crate::tool::money::{decimal, number, rate};
+use crate::tool::money::{decimal, number, rate, sum};
 use crate::tool::param::{CURSOR, limit};
 use crate::tool::{Answer, ArgumentError, Ask, Column, Done, Param, ParamKind, Tool, ToolError};
 
@@ -33,7 +33,7 @@ fn metric(raw: &Value, name: &str) -> Option<Decimal> {
 
 /// Likes, comments, saves and shares: Meta's own sum, else ours where all four are there.
 fn interactions(raw: &Value) -> Option<Decimal> {
-    let sum = || ["likes", "comments", "saved", "shares"].iter().map(|name| metric(raw, name)).sum();
+    let sum = || sum(["likes", "comments", "saved", "shares"].map(|name| metric(raw, name)));
     metric(raw, "total_interactions").or_else(sum)
 }
 
@@ -542,9 +542,8 @@ fn get_media_insights(ask: Ask) -> BoxFuture<'static, Result<Done, ToolError>> {
             (None, list) if !list.is_empty() => list.into_iter().map(str::to_owned).collect(),
             _ => return Err(ArgumentError::of("media_id", "send one of media_id and media_ids").into()),
         };
-        if ids.len() > 1 {
-            ask.check_limit()?;
-        }
+        // One post is two calls and more.
+        ask.check_limit()?;
         let mut rows = kinds(&ask, &ids).await?;
         read_all_numbers(&ask, &mut rows, !many).await?;
         let rows: Vec<Value> = rows.into_iter().map(|row| row.raw).collect();

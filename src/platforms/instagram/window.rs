@@ -1,6 +1,6 @@
 //! Windows of insights: Meta cuts days at midnight in Los Angeles, and takes 30 days at most in one call.
 
-use jiff::civil::Date;
+use jiff::civil::{Date, Time};
 use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp, ToSpan as _};
 
@@ -97,7 +97,8 @@ impl Window {
         let hour = SignedDuration::from_hours(1);
         let length = whole.until.duration_since(whole.since);
         // 30 days that hold the end of summer time are an hour too long for one call.
-        if length > CALL_MAX && length <= CALL_MAX + hour {
+        let whole_days = [whole.since, whole.until].iter().all(|at| zone().to_datetime(*at).time() == Time::midnight());
+        if whole_days && length > CALL_MAX && length <= CALL_MAX + hour {
             whole.since += length - CALL_MAX;
             note = Some(
                 "Meta takes 720 hours at most, and these 30 days have 721: since was moved one hour later".to_owned(),
@@ -198,6 +199,9 @@ mod tests {
         ] {
             assert_eq!(window(args, "2026-11-23T12:00:00Z").unwrap_err().0.split(':').next(), Some("since"));
         }
+        let odd = json!({"since": "2026-06-01T00:00:00Z", "until": "2026-07-01T00:30:00Z"});
+        let odd = window(odd, "2026-11-23T12:00:00Z").unwrap();
+        assert_eq!((odd.slices.len(), odd.note), (2, None), "no clock changes there, and nothing is dropped");
         let future = window(json!({"since": "2026-11-22", "until": "2026-12-01"}), "2026-11-23T12:00:00Z").unwrap();
         assert_eq!(future.whole.until.to_string(), "2026-11-23T12:00:00Z");
     }

@@ -329,8 +329,9 @@ impl Connect {
         }
         let client = new.client.clone().or_else(|| self.client.clone()).unwrap_or_else(ClientId::fallback);
 
-        let _one_at_a_time = self.lock_of(&client).write().await;
+        // Whoever waits for another process holds up no grant meanwhile.
         let _across_processes = WriteLock::acquire(&self.audit_path).await?;
+        let _one_at_a_time = self.lock_of(&client).write().await;
         let stored = match self.store.load(&client).await {
             // A row that cannot be read is replaced: posting again always repairs.
             Err(StoreError::Malformed(error)) => {
@@ -421,8 +422,9 @@ impl Connect {
     ) -> Result<ClientId, ConnectError> {
         let entry = |event| by_key(event, caller, key);
         let client = self.resolve(named).await?;
-        let _one_at_a_time = self.lock_of(&client).write().await;
+        // Whoever waits for another process holds up no grant meanwhile.
         let _across_processes = WriteLock::acquire(&self.audit_path).await?;
+        let _one_at_a_time = self.lock_of(&client).write().await;
         if matches!(self.store.load(&client).await, Ok(None)) {
             return Err(ConnectError::NotFound(Some(client)));
         }
@@ -508,8 +510,9 @@ impl Connect {
         rebind: impl Fn(&Binding) -> Binding,
     ) -> Result<Option<Summary>, ConnectError> {
         let now = self.clock.now();
-        let _one_at_a_time = self.lock_of(client).write().await;
+        // Whoever waits for another process holds up no grant meanwhile.
         let _across_processes = WriteLock::acquire(&self.audit_path).await?;
+        let _one_at_a_time = self.lock_of(client).write().await;
         let Some(old) = self.store.load(client).await?.filter(|row| wanted(row)) else { return Ok(None) };
         let token = self.open(&old).map_err(|source| ConnectError::Unreadable { client: client.clone(), source })?;
         let binding = rebind(&old.binding);

@@ -22,6 +22,7 @@ use crate::credential::ClientId;
 use crate::platforms::Platform;
 use crate::server::json::JsonFault;
 use crate::server::{Call, Reply};
+use crate::tool::param::shown;
 use crate::tool::{Access, Tool};
 
 /// How long clients may keep the list of tools, in milliseconds: it changes with a restart only.
@@ -239,7 +240,7 @@ impl ServerHandler for Handler {
                 None,
             ));
         }
-        let message = format!("{}: this server has tools only", request.method);
+        let message = format!("{}: this server has tools only", shown(&request.method));
         Err(ErrorData::new(rmcp::model::ErrorCode::METHOD_NOT_FOUND, message, None))
     }
 }

@@ -1,6 +1,6 @@
 //! The role itself: find the tool, check its arguments, get the grant, run it, scrub its value.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use serde_json::{Map, Value};
@@ -96,8 +96,12 @@ impl Offer {
             let (section, needs) = (section(self.platform), tool.access.needs());
             return Err(CallError::WritesOff { tool: tool.name, section, is: self.writes.word(), needs });
         }
-        let mut scored: Vec<(f64, &str)> =
-            self.offered.iter().map(|tool| (strsim::jaro_winkler(name, tool.name), tool.name)).collect();
+        let mut scored: Vec<(f64, &str)> = self
+            .offered
+            .iter()
+            .filter(|_| name.len() <= 64)
+            .map(|tool| (strsim::jaro_winkler(name, tool.name), tool.name))
+            .collect();
         scored.sort_by(|a, b| b.0.total_cmp(&a.0));
         let nearest = scored.into_iter().take(3).filter(|(score, _)| *score > 0.6).map(|(_, name)| name).collect();
         Err(CallError::Unknown { name: shown(name), nearest })
@@ -246,7 +250,7 @@ impl Mcp {
                 } else {
                     tokio::spawn(work).await.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()))
                 };
-                (tool.name, done.map_err(|error| (error, needs_of(tool))))
+                (tool.name, done.map_err(|(error, login)| (error, needs_of(tool, login))))
             }
         };
         let outcome = outcome.map_err(|(error, needs)| error.failure(self.offer.platform, &needs));
@@ -267,10 +271,12 @@ impl Mcp {
         params: Map<String, Value>,
         client: Option<ClientId>,
         deadline: Instant,
-    ) -> Result<Served, CallError> {
-        let args = Args::check(tool.params, &params)?;
+    ) -> Result<Served, (CallError, Login)> {
+        let login = OnceLock::new();
         let work = async {
+            let args = Args::check(tool.params, &params)?;
             let grant = self.grants.grant(client.as_ref()).await?;
+            let _ = login.set(grant.summary.login);
             if grant.summary.token_expired {
                 let at = grant.summary.token_expires_at.unwrap_or_default();
                 return Err(CallError::Expired { client: grant.summary.client_id.to_string(), at });
@@ -282,7 +288,9 @@ impl Mcp {
             let value = tool.answer(ask).await?;
             Ok(self.scrub(value, &scrubber))
         };
-        timeout_at(deadline, work).await.unwrap_or(Err(CallError::Timeout(CALL_MAX)))
+        let outcome = timeout_at(deadline, work).await.unwrap_or(Err(CallError::Timeout(CALL_MAX)));
+        // Which permissions a refusal names depends on the login, as far as the call came to know it.
+        outcome.map_err(|error| (error, login.get().copied().unwrap_or_default()))
     }
 
     fn session(&self, grant: Grant, deadline: Instant) -> (Account, Session) {
@@ -324,8 +332,12 @@ impl Mcp {
 }
 
 /// A tool's permissions in words, for refusals that Meta does not explain.
-fn needs_of(tool: &Tool) -> String {
-    let all: Vec<String> = tool.needs.iter().map(|any| any.join(" or ")).collect();
+fn needs_of(tool: &Tool, login: Login) -> String {
+    let needs = match login {
+        Login::Facebook => tool.needs,
+        Login::Instagram => tool.needs_instagram,
+    };
+    let all: Vec<String> = needs.iter().map(|any| any.join(" or ")).collect();
     if all.is_empty() { "one that this tool needs".to_owned() } else { all.join(", ") }
 }
 
