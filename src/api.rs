@@ -5,7 +5,7 @@ use serde::ser::SerializeMap as _;
 use serde::{Deserialize, Serialize, Serializer};
 use serde_json::value::RawValue;
 
-use crate::clock::rfc3339;
+use crate::clock::{parse_rfc3339, rfc3339};
 use crate::credential::{AccountIds, AccountKind, ClientId, Expiry, Login, SealedCredential};
 use crate::crypto::TOKEN_MAX_BYTES;
 use crate::secret::Secret;
@@ -156,14 +156,8 @@ fn moment(field: &'static str, raw: &RawValue) -> Result<Option<Timestamp>, Fiel
     if is_null(raw) {
         return Ok(None);
     }
-    let at = text(raw).filter(|text| is_plain_moment(text)).and_then(|text| text.parse().ok());
+    let at = text(raw).and_then(|text| parse_rfc3339(&text));
     at.map(Some).ok_or_else(|| FieldError::new(field, "a moment in RFC 3339, as 2026-11-23T09:00:00Z"))
-}
-
-/// Leaves out what jiff reads beyond RFC 3339: signed years, which no cell could be read back from, and `[zones]`.
-fn is_plain_moment(text: &str) -> bool {
-    text.starts_with(|first: char| first.is_ascii_digit())
-        && text.bytes().all(|b| b.is_ascii_digit() || b"-:.+TtZz ".contains(&b))
 }
 
 fn seconds(raw: &RawValue) -> Result<i64, FieldError> {

@@ -52,3 +52,12 @@ impl Clock {
 pub fn rfc3339(at: Timestamp) -> String {
     at.strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
 }
+
+/// Reads RFC 3339, and nothing of what jiff reads beyond it: signed years, which no cell could be read back from, and
+/// `[zones]`.
+#[must_use]
+pub fn parse_rfc3339(text: &str) -> Option<Timestamp> {
+    let plain = text.starts_with(|first: char| first.is_ascii_digit())
+        && text.bytes().all(|b| b.is_ascii_digit() || b"-:.+TtZz ".contains(&b));
+    plain.then(|| text.parse().ok()).flatten()
+}

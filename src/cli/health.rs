@@ -31,8 +31,7 @@ pub(super) enum Outcome {
 
 /// Asks each and says what it said.
 pub(super) fn run(args: &Health, context: &Context) -> Result<Exit, Failure> {
-    // Ring's provider is reqwest's only one; a second install, as in tests, changes nothing.
-    let _ = rustls::crypto::ring::default_provider().install_default();
+    crate::graph::install_crypto_provider();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let asked: Vec<(&str, Vec<Place>)> = match (&args.url, args.role) {
         (Some(url), role) => vec![(role.map_or("service", Role::name), vec![Place::Url(url.clone())])],
@@ -64,13 +63,13 @@ pub(super) fn run(args: &Health, context: &Context) -> Result<Exit, Failure> {
 
 /// Asks `role` where it listens on this machine.
 pub(super) async fn ask_role(config: &Config, role: Role) -> Outcome {
-    let _ = rustls::crypto::ring::default_provider().install_default();
+    crate::graph::install_crypto_provider();
     ask_any(&places(config, role)).await
 }
 
 /// Asks connect where the MCP servers ask it.
 pub(super) async fn ask_connect(config: &Config) -> Outcome {
-    let _ = rustls::crypto::ring::default_provider().install_default();
+    crate::graph::install_crypto_provider();
     match config.connect_at() {
         ConnectAt::Unix(path) => ask("http://localhost", Some(path)).await,
         ConnectAt::Url(url) => ask(url, None).await,

@@ -290,11 +290,4 @@ impl Failure {
         Self::new(StatusCode::SERVICE_UNAVAILABLE, "busy", "too many requests are at work; send it again in a second")
             .retry_after(Duration::from_secs(1))
     }
-
-    /// 503: not ready yet.
-    #[must_use]
-    pub fn starting(waiting_for: &str) -> Self {
-        let message = format!("the service is starting and waits for {waiting_for}; send it again in a few seconds");
-        Self::new(StatusCode::SERVICE_UNAVAILABLE, "starting", message).retry_after(Duration::from_secs(2))
-    }
 }

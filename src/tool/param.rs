@@ -5,6 +5,8 @@ use jiff::civil::Date;
 use jiff::tz::TimeZone;
 use serde_json::{Map, Value, json};
 
+use crate::clock::parse_rfc3339;
+
 /// What an argument may be. Every kind may also come as text.
 #[derive(Clone, Copy, Debug)]
 pub enum ParamKind {
@@ -180,7 +182,7 @@ impl ParamKind {
                 if let Some(day) = Self::Day.take(came) {
                     return Some(day);
                 }
-                let at = is_rfc3339(text).then(|| text.parse::<Timestamp>().ok()).flatten()?;
+                let at = parse_rfc3339(text)?;
                 YEARS.contains(&TimeZone::UTC.to_datetime(at).year()).then(|| at.to_string().into())
             }
             Self::Zone => {
@@ -227,12 +229,6 @@ impl ParamKind {
 
 /// Years that a date may lie in: Meta has nothing before, and no arithmetic of ours ends beyond the calendar.
 const YEARS: std::ops::RangeInclusive<i16> = 2000..=2100;
-
-/// Leaves out what jiff reads beyond RFC 3339: signed years and `[zones]`.
-fn is_rfc3339(text: &str) -> bool {
-    text.starts_with(|first: char| first.is_ascii_digit())
-        && text.bytes().all(|b| b.is_ascii_digit() || b"-:.+TtZz ".contains(&b))
-}
 
 fn text_of(came: &Value) -> Option<String> {
     match came {
