@@ -8,6 +8,7 @@ use super::{Call, Context, Exit, Failure, print};
 use crate::roles::mcp;
 use crate::server::json;
 use crate::telemetry::{self, LogSettings};
+use crate::tool::Progress;
 
 pub(super) fn run(args: Call, context: &Context) -> Result<Exit, Failure> {
     let config = context.load()?;
@@ -21,7 +22,7 @@ pub(super) fn run(args: Call, context: &Context) -> Result<Exit, Failure> {
     };
     let mcp = Arc::new(mcp::open(config.mcp(args.platform, &context.secrets())?)?);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    match runtime.block_on(mcp.call(&args.tool, arguments, client)) {
+    match runtime.block_on(mcp.call(&args.tool, arguments, client, Progress::default())) {
         Ok(served) => {
             print(&format!("{}\n", served.text))?;
             Ok(Exit::Done)

@@ -17,7 +17,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::Duration;
 
 use backon::{BackoffBuilder, ExponentialBuilder};
-use futures_util::stream::{self, StreamExt};
+use futures_util::future::join_all;
 use percent_encoding::utf8_percent_encode;
 use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValue};
 use reqwest::{Method, Url};
@@ -43,8 +43,8 @@ pub const MAX_BATCH: usize = 50;
 const LARGE_BYTES: usize = 1 << 20;
 const LARGE_AT_ONCE: usize = 4;
 
-/// Graph calls that one batch becomes at once where the host knows no batches.
-const UNBATCHED_AT_ONCE: usize = 4;
+/// Requests of one call at once (catalogue rules of Instagram, 2026): the rest wait.
+const AT_ONCE: usize = 4;
 
 /// Clients whose places are remembered while they are idle.
 const IDLE_CLIENTS: usize = 1024;
@@ -165,6 +165,8 @@ pub struct Caller {
     pub proof: Option<Secret>,
     /// When everything ends: waiting, attempts and repetitions.
     pub deadline: Instant,
+    /// Whether it may change anything: a session without refuses [`Session::post`] and [`Session::delete`].
+    pub writes: bool,
 }
 
 /// The client of the Graph API; clones share everything.
@@ -228,7 +230,8 @@ impl Graph {
         let places = Arc::clone(places.entry(caller.key.clone()).or_insert_with(new));
         let scrubber = Scrubber::default();
         scrubber.learn(&caller.token, caller.proof.as_ref());
-        Session { graph: self.clone(), caller, places, scrubber }
+        let at_once = Arc::new(Semaphore::new(AT_ONCE));
+        Session { graph: self.clone(), caller, places, at_once, scrubber }
     }
 
     /// Counts since the start.
@@ -285,6 +288,7 @@ pub struct Session {
     graph: Graph,
     caller: Caller,
     places: Arc<Semaphore>,
+    at_once: Arc<Semaphore>,
     scrubber: Scrubber,
 }
 
@@ -304,7 +308,7 @@ impl Session {
     ///
     /// [`ErrorKind::OutcomeUnknown`] where it may have happened; with all others it did not.
     pub async fn post(&self, request: &Request) -> Result<Value, GraphError> {
-        self.call(Method::POST, request, false).await.and_then(|answer| object(answer).map_err(GraphError::of_write))
+        self.change(Method::POST, request).await
     }
 
     /// Deletes, once.
@@ -313,7 +317,16 @@ impl Session {
     ///
     /// As [`Session::post`].
     pub async fn delete(&self, request: &Request) -> Result<Value, GraphError> {
-        self.call(Method::DELETE, request, false).await.and_then(|answer| object(answer).map_err(GraphError::of_write))
+        self.change(Method::DELETE, request).await
+    }
+
+    async fn change(&self, method: Method, request: &Request) -> Result<Value, GraphError> {
+        self.check_writes()?;
+        self.call(method, request, false).await.and_then(|answer| object(answer).map_err(GraphError::of_write))
+    }
+
+    fn check_writes(&self) -> Result<(), GraphError> {
+        if self.caller.writes { Ok(()) } else { Err(GraphError::invalid("this call may only read")) }
     }
 
     /// Reads one page of a list, `limit` rows from `cursor` on.
@@ -345,6 +358,7 @@ impl Session {
     ///
     /// As [`Session::post`], for the batch and within it.
     pub async fn batch_post(&self, requests: &[Request]) -> Result<Vec<Result<Value, GraphError>>, GraphError> {
+        self.check_writes()?;
         self.run_batch(requests, false).await
     }
 
@@ -354,7 +368,13 @@ impl Session {
     pub fn with_token(&self, token: Secret, proof: Option<Secret>) -> Session {
         self.scrubber.learn(&token, proof.as_ref());
         let caller = Caller { key: self.caller.key.clone(), token, proof, ..self.caller };
-        Session { graph: self.graph.clone(), caller, places: Arc::clone(&self.places), scrubber: self.scrubber.clone() }
+        Session {
+            graph: self.graph.clone(),
+            caller,
+            places: Arc::clone(&self.places),
+            at_once: Arc::clone(&self.at_once),
+            scrubber: self.scrubber.clone(),
+        }
     }
 
     /// How much of Meta's limits this client has used, by the newest headers; `None` where none came lately.
@@ -384,8 +404,7 @@ impl Session {
         }
         if self.caller.host == Host::Instagram {
             let method = if reads { Method::GET } else { Method::POST };
-            let calls: Vec<_> = all.iter().map(|request| self.call(method.clone(), request, reads)).collect();
-            return Ok(stream::iter(calls).buffered(UNBATCHED_AT_ONCE).collect().await);
+            return Ok(join_all(all.iter().map(|request| self.call(method.clone(), request, reads))).await);
         }
         let entry = |request: &Request| {
             let (path, params) = (request.path().trim_start_matches('/'), request.encoded(None));
@@ -451,11 +470,14 @@ impl Session {
         error
     }
 
-    async fn place(&self) -> Result<OwnedSemaphorePermit, GraphError> {
-        match timeout_at(self.caller.deadline, Arc::clone(&self.places).acquire_owned()).await {
-            Ok(Ok(place)) => Ok(place),
-            _ => Err(GraphError::fault(ErrorKind::Timeout, Fault::NoPlace)),
-        }
+    /// A place among this call's own, then one among the client's.
+    async fn place(&self) -> Result<[OwnedSemaphorePermit; 2], GraphError> {
+        let places = async {
+            let own = Arc::clone(&self.at_once).acquire_owned().await.ok()?;
+            Some([own, Arc::clone(&self.places).acquire_owned().await.ok()?])
+        };
+        let places = timeout_at(self.caller.deadline, places).await.ok().flatten();
+        places.ok_or_else(|| GraphError::fault(ErrorKind::Timeout, Fault::NoPlace))
     }
 
     async fn attempt(&self, method: &Method, request: &Request) -> Result<Value, GraphError> {

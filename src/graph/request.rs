@@ -71,6 +71,14 @@ impl Request {
         self.query("fields", fields)
     }
 
+    /// What would be sent, for people: method, path and parameters. Holds no secret, as no parameter does.
+    #[must_use]
+    pub fn described(&self, method: &str) -> serde_json::Value {
+        let params: serde_json::Map<_, _> =
+            self.params.iter().map(|(name, value)| ((*name).to_owned(), value.as_str().into())).collect();
+        serde_json::json!({ "method": method, "path": self.path, "params": params })
+    }
+
     pub(super) fn versioned(&self) -> bool {
         self.versioned
     }

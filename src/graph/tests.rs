@@ -7,6 +7,7 @@ use std::sync::atomic::AtomicUsize;
 
 use base64::prelude::{BASE64_STANDARD, Engine};
 use futures_util::future::{BoxFuture, join_all};
+use futures_util::stream::{self, StreamExt as _};
 use http_body_util::combinators::BoxBody;
 use http_body_util::{BodyExt, Full, StreamBody};
 use hyper::Response;
@@ -104,7 +105,14 @@ fn graph(settings: &Settings) -> Graph {
 
 fn caller() -> Caller {
     let (token, proof) = (Secret::new(TOKEN.to_owned()), Some(Secret::new(PROOF.to_owned())));
-    Caller { key: "clienta".to_owned(), host: Host::Facebook, token, proof, deadline: within(Duration::from_secs(45)) }
+    Caller {
+        key: "clienta".to_owned(),
+        host: Host::Facebook,
+        token,
+        proof,
+        deadline: within(Duration::from_secs(45)),
+        writes: true,
+    }
 }
 
 fn within(time: Duration) -> Instant {

@@ -5,9 +5,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use serde_json::Value;
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::time::Instant;
 
-use super::{Answer, Args, Position, Tool, ToolError, column};
+use super::{Answer, Args, Journal, Position, Tool, ToolError, column};
 use crate::clock::Clock;
 use crate::credential::{AccountIds, AccountKind, ClientId, Login};
 use crate::graph::{Cursor, GraphError, Request, Session};
@@ -25,6 +26,42 @@ pub struct Account {
     pub scopes: Option<Vec<String>>,
     /// When the credential was last stored: names this token without telling anything about it.
     pub updated_at: Option<String>,
+    /// When the token ends, where that is known: RFC 3339.
+    pub token_expires_at: Option<String>,
+    /// Whether that is past.
+    pub token_expired: bool,
+}
+
+/// A step of a long call.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Step {
+    /// Steps done; grows with each.
+    pub done: u32,
+    /// Steps in all.
+    pub of: u32,
+    /// What is going on, in our own words.
+    pub words: String,
+}
+
+/// Tells the caller how far a long call came, where somebody listens.
+#[derive(Clone, Debug, Default)]
+pub struct Progress(Option<UnboundedSender<Step>>);
+
+impl Progress {
+    /// With where to listen.
+    #[must_use]
+    pub fn listened() -> (Self, UnboundedReceiver<Step>) {
+        let (steps, told) = unbounded_channel();
+        (Self(Some(steps)), told)
+    }
+
+    /// Tells a step. A call has a few dozen at most.
+    pub fn tell(&self, done: u32, of: u32, words: impl Into<String>) {
+        if let Some(steps) = &self.0 {
+            // Whoever listened may have left.
+            let _gone = steps.send(Step { done, of, words: words.into() });
+        }
+    }
 }
 
 /// One call of a tool.
@@ -36,11 +73,15 @@ pub struct Ask {
     /// Whose account.
     pub account: Account,
     /// Graph, with the account's token.
-    pub graph: Session,
+    pub graph: Arc<Session>,
     /// What the process remembers.
     pub memory: Arc<Memory>,
     /// Wall time.
     pub clock: Clock,
+    /// Where writes are written down; `None` where nothing is written.
+    pub journal: Option<Arc<dyn Journal>>,
+    /// Who listens how far it came.
+    pub progress: Progress,
 }
 
 /// From this share of Meta's limit on, reads that cost more than one call are refused.

@@ -9,14 +9,16 @@ pub mod column;
 mod cursor;
 pub mod money;
 pub mod param;
+pub mod write;
 
 use futures_util::future::BoxFuture;
 use serde_json::{Map, Value, json};
 
-pub use ask::{Account, Ask, Memory};
+pub use ask::{Account, Ask, Memory, Progress, Step};
 pub use column::{Column, Facts, Kind};
 pub use cursor::Position;
 pub use param::{Args, ArgumentError, Param, ParamKind};
+pub use write::{Entry, Found, Journal, JournalError, Writer};
 
 use crate::credential::{AccountKind, Login};
 use crate::graph::GraphError;
@@ -109,16 +111,33 @@ pub enum Answer {
     },
 }
 
-/// What an answer's amounts are in, with the answer.
+/// An answer, what its amounts are in, and whether its work is at an end.
 #[derive(Debug)]
 pub struct Done {
     answer: Answer,
     currency: Option<String>,
+    finished: bool,
 }
 
 impl From<Answer> for Done {
     fn from(answer: Answer) -> Self {
-        Self { answer, currency: None }
+        Self { answer, currency: None, finished: true }
+    }
+}
+
+impl Done {
+    /// Of a write that the same call goes on with.
+    #[must_use]
+    pub fn unfinished(self) -> Self {
+        Self { finished: false, ..self }
+    }
+
+    /// With a member of its row put there by the frame.
+    fn with(mut self, name: &'static str, value: impl Into<Value>) -> Self {
+        if let Answer::Row(Value::Object(row)) = &mut self.answer {
+            row.insert(name.to_owned(), value.into());
+        }
+        self
     }
 }
 
@@ -126,18 +145,24 @@ impl Answer {
     /// With the currency of its amounts in minor units.
     #[must_use]
     pub fn in_currency(self, currency: impl Into<String>) -> Done {
-        Done { answer: self, currency: Some(currency.into()) }
+        Done { answer: self, currency: Some(currency.into()), finished: true }
     }
 }
 
 /// A tool's own work.
 pub type Run = fn(Ask) -> BoxFuture<'static, Result<Done, ToolError>>;
 
+/// A changing tool's own work.
+pub type WriteRun = fn(Ask, Writer) -> BoxFuture<'static, Result<Done, ToolError>>;
+
 #[derive(Clone, Copy)]
 enum Work {
     /// Reads one node, whose fields are the columns': the account's.
     Node,
     Run(Run),
+    /// Tells of the connection itself, so it works with a dead token and without the account's id.
+    Connection(Run),
+    Write(WriteRun),
 }
 
 /// One tool of a catalogue.
@@ -267,6 +292,44 @@ impl Tool {
         Self { work: Work::Run(run), ..self }
     }
 
+    /// It tells of the connection itself: a dead token and a missing account are its answer, not its error. Its row
+    /// has the members `connected` and `problem`.
+    #[must_use]
+    pub const fn of_connection(self, run: Run) -> Self {
+        Self { work: Work::Connection(run), ..self }
+    }
+
+    /// It changes something.
+    #[must_use]
+    pub const fn change(self, run: WriteRun) -> Self {
+        Self { work: Work::Write(run), ..self }
+    }
+
+    /// Repeating it changes nothing more: it sets a state. Such writes need no journal.
+    #[must_use]
+    pub const fn sets_a_state(self) -> Self {
+        Self { idempotent: true, ..self }
+    }
+
+    /// What it changes cannot be taken back, or is seen by others at once.
+    #[must_use]
+    pub const fn destructive(self) -> Self {
+        Self { destructive: true, ..self }
+    }
+
+    /// Whether it tells of the connection itself.
+    #[must_use]
+    pub fn is_of_connection(&self) -> bool {
+        matches!(self.work, Work::Connection(_))
+    }
+
+    /// The value of a tool that tells of the connection, where there is none.
+    #[must_use]
+    pub fn unconnected(&self, problem: &str) -> Map<String, Value> {
+        let raw = json!({ "connected": false, "problem": problem });
+        column::row(self.row_columns(), &raw, Facts::default()).expect("no amount is in it")
+    }
+
     /// Its name for people: "Recent media".
     #[must_use]
     pub fn title(&self) -> String {
@@ -352,11 +415,14 @@ impl Tool {
     /// # Errors
     /// Why there is no value.
     pub async fn answer(&self, ask: Ask) -> Result<Map<String, Value>, ToolError> {
-        self.check_account(&ask.account)?;
+        if !self.is_of_connection() {
+            self.check_account(&ask.account)?;
+        }
         let args = ask.args.clone();
         let done = match self.work {
             Work::Node => ask.own_node().await?.into(),
-            Work::Run(run) => run(ask).await?,
+            Work::Run(run) | Work::Connection(run) => run(ask).await?,
+            Work::Write(run) => return write::answer(ask, run).await,
         };
         self.value(&args, &done)
     }
@@ -417,6 +483,31 @@ pub enum ToolError {
         #[source]
         refusal: GraphError,
     },
+    /// Meta refused it in an answer that is no error: a post's file that it could not take.
+    #[error("{0}")]
+    Rejected(String),
+    /// A quota of Meta's is used up.
+    #[error("{words}")]
+    QuotaUsed {
+        /// Which.
+        words: String,
+        /// How long to wait.
+        wait: std::time::Duration,
+    },
+    /// A write whose answer is lost: it may have happened.
+    #[error("{words}")]
+    OutcomeUnknown {
+        /// What is known, and what to look at.
+        words: String,
+        /// Whether the same call finds what was made.
+        again: bool,
+    },
+    /// A dry run came to what would be sent; the frame makes the value of it.
+    #[error("a dry run ends here")]
+    DryRun(Vec<Value>),
+    /// The journal cannot be used, so nothing may be sent.
+    #[error(transparent)]
+    Journal(#[from] JournalError),
     /// An amount cannot be read.
     #[error(transparent)]
     Currency(#[from] money::UnknownCurrency),

@@ -18,7 +18,7 @@ use crate::clock::Clock;
 use crate::credential::{AccountIds, AccountKind, Login};
 use crate::graph::{Caller, Graph, Host, Settings};
 use crate::secret::Secret;
-use crate::tool::{Account, Args, Ask, Memory, ToolError};
+use crate::tool::{Account, Args, Ask, Memory, Progress, ToolError};
 
 pub(super) const ACCOUNT: &str = "act_1000000000000001";
 
@@ -62,6 +62,8 @@ impl StandIn {
             ids,
             scopes: Some(vec!["ads_read".to_owned()]),
             updated_at: None,
+            token_expires_at: None,
+            token_expired: false,
         };
         Self { graph: Graph::new(&settings, clock.clone()).unwrap(), seen, account, memory: Arc::default(), clock }
     }
@@ -105,9 +107,11 @@ impl StandIn {
             token: Secret::new("EAAtest".to_owned()),
             proof: None,
             deadline: tokio::time::Instant::now() + Duration::from_secs(45),
+            writes: false,
         });
         let (account, memory) = (self.account.clone(), Arc::clone(&self.memory));
-        let ask = Ask { tool, args, account, graph, memory, clock: self.clock.clone() };
+        let (graph, clock, progress) = (Arc::new(graph), self.clock.clone(), Progress::default());
+        let ask = Ask { tool, args, account, graph, memory, clock, journal: None, progress };
         tool.answer(ask).await.map(Value::Object)
     }
 

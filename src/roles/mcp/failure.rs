@@ -56,6 +56,9 @@ pub enum CallError {
     /// The tool has no value.
     #[error(transparent)]
     Tool(#[from] ToolError),
+    /// The client has too many calls at work.
+    #[error("too many calls of this client are at work; try again in a moment")]
+    Busy,
     /// The call's time is over.
     #[error("the call took longer than {} s", .0.as_secs())]
     Timeout(Duration),
@@ -98,6 +101,10 @@ impl CallError {
             Self::Expired { .. } => {
                 let message = format!("{told}; the client must authorise again");
                 (fail(StatusCode::FAILED_DEPENDENCY, "token_expired", message), false)
+            }
+            Self::Busy => {
+                let wait = Duration::from_secs(1);
+                (fail(StatusCode::SERVICE_UNAVAILABLE, "busy", told).retry_after(wait), true)
             }
             Self::Timeout(_) => {
                 (fail(StatusCode::GATEWAY_TIMEOUT, "meta_timeout", format!("{told}; ask for less, or try again")), true)
@@ -147,7 +154,17 @@ fn tool(error: ToolError, platform: Platform, needs: &str) -> Failure {
             let message = format!("{told}; the client must authorise again and grant it");
             (fail(StatusCode::FAILED_DEPENDENCY, "missing_permission", message), false)
         }
-        ToolError::NearLimit(wait) => (limited(told, wait), true),
+        ToolError::NearLimit(wait) | ToolError::QuotaUsed { wait, .. } => (limited(told, wait), true),
+        ToolError::Rejected(_) => (fail(StatusCode::UNPROCESSABLE_ENTITY, "rejected_by_meta", told), false),
+        ToolError::OutcomeUnknown { again, .. } => {
+            let advice = if again { "the same call finds what was made" } else { "look before repeating it" };
+            let message = format!("the change may have happened: {told}; {advice}");
+            (fail(StatusCode::BAD_GATEWAY, "outcome_unknown", message), again)
+        }
+        ToolError::Journal(_) => {
+            let message = format!("{told}; nothing was sent. [mcp] state names the file");
+            (fail(StatusCode::SERVICE_UNAVAILABLE, "state_unavailable", message), true)
+        }
         ToolError::Graph(error) => return graph(&error, platform, needs),
         ToolError::TooMuch { ref refusal, .. } => {
             let words = metas_words(refusal);
@@ -155,7 +172,7 @@ fn tool(error: ToolError, platform: Platform, needs: &str) -> Failure {
             let failure = fail(StatusCode::UNPROCESSABLE_ENTITY, "rejected_by_meta", message).with("retryable", false);
             return with_graph(failure, refusal);
         }
-        ToolError::Currency(_) | ToolError::Fault(_) => {
+        ToolError::Currency(_) | ToolError::Fault(_) | ToolError::DryRun(_) => {
             (fail(StatusCode::INTERNAL_SERVER_ERROR, "internal", told), false)
         }
     };

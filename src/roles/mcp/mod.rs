@@ -2,6 +2,7 @@
 
 mod failure;
 mod grants;
+mod journal;
 mod plain;
 mod protocol;
 mod routes;
@@ -12,6 +13,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::info;
 
@@ -116,6 +118,13 @@ impl Running {
         for bound in &self.bound {
             info!(platform = self.mcp.platform().name(), "mcp listens on {}", bound.shown());
         }
-        Server::new(self.bound, self.mcp, Limits::MCP).serve(stop, self.drain).await;
+        let mcp = Arc::clone(&self.mcp);
+        let server = Server::new(self.bound, self.mcp, Limits::MCP);
+        let stopped = async {
+            stop.cancelled().await;
+            Instant::now()
+        };
+        let (stopped, ()) = tokio::join!(stopped, server.serve(stop.clone(), self.drain));
+        mcp.settle(stopped + self.drain).await;
     }
 }

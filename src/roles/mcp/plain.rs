@@ -9,6 +9,7 @@ use super::failure::CallError;
 use super::service::Mcp;
 use crate::credential::ClientId;
 use crate::server::{Failure, Reply};
+use crate::tool::Progress;
 
 /// Answers a plain body.
 ///
@@ -25,6 +26,6 @@ pub async fn answer(mcp: &Arc<Mcp>, mut body: Map<String, Value>, client: Option
         Some(Value::Object(params)) => params,
         Some(_) => return Err(refused(CallError::NoObject)),
     };
-    let served = mcp.call(&method, params, client).await?;
+    let served = mcp.call(&method, params, client, Progress::default()).await?;
     Ok(Reply::bytes(StatusCode::OK, "application/json", served.text))
 }

@@ -9,8 +9,8 @@ use hyper::{Request, StatusCode};
 use rmcp::handler::server::ServerHandler;
 use rmcp::model::{
     CacheScope, CallToolRequestParams, CallToolResponse, CallToolResult, ContentBlock, CustomRequest, CustomResult,
-    DiscoverResult, ErrorData, Implementation, ListToolsResult, MetaObject, PaginatedRequestParams, ProtocolVersion,
-    ServerCapabilities, ServerConfig, Tool as McpTool, ToolAnnotations,
+    DiscoverResult, ErrorData, Implementation, ListToolsResult, MetaObject, PaginatedRequestParams,
+    ProgressNotificationParam, ProtocolVersion, ServerCapabilities, ServerConfig, Tool as McpTool, ToolAnnotations,
 };
 use rmcp::service::{RequestContext, RoleServer};
 use rmcp::transport::streamable_http_server::session::never::NeverSessionManager;
@@ -23,7 +23,7 @@ use crate::platforms::Platform;
 use crate::server::json::JsonFault;
 use crate::server::{Call, Reply};
 use crate::tool::param::shown;
-use crate::tool::{Access, Tool};
+use crate::tool::{Access, Progress, Tool};
 
 /// How long clients may keep the list of tools, in milliseconds: it changes with a restart only.
 const LIST_TTL_MS: u64 = 300_000;
@@ -206,7 +206,24 @@ impl ServerHandler for Handler {
         let mcp = self.mcp()?;
         let parts = cx.extensions.get::<hyper::http::request::Parts>();
         let client = parts.and_then(|parts| parts.extensions.get::<Named>()).and_then(|named| named.0.clone());
-        let work = mcp.call(&request.name, request.arguments.unwrap_or_default(), client);
+        let (progress, mut told) = Progress::listened();
+        let work = mcp.call(&request.name, request.arguments.unwrap_or_default(), client, progress);
+        let work = async {
+            let Some(token) = cx.meta.get_progress_token() else { return work.await };
+            tokio::pin!(work);
+            loop {
+                tokio::select! {
+                    outcome = &mut work => return outcome,
+                    Some(step) = told.recv() => {
+                        let note = ProgressNotificationParam::new(token.clone(), f64::from(step.done))
+                            .with_total(f64::from(step.of))
+                            .with_message(step.words);
+                        // Whoever does not listen any more still gets the answer.
+                        let _gone = cx.peer.notify_progress(note).await;
+                    }
+                }
+            }
+        };
         // A caller who left is not waited for; what a write began goes on in its own task.
         let outcome = tokio::select! {
             outcome = work => outcome,

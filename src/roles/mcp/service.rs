@@ -1,14 +1,17 @@
 //! The role itself: find the tool, check its arguments, get the grant, run it, scrub its value.
 
-use std::sync::{Arc, OnceLock};
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use serde_json::{Map, Value};
 use tokio::time::{Instant, timeout_at};
+use tokio_util::task::TaskTracker;
 use tracing::{error, info, warn};
 
 use super::failure::CallError;
-use super::grants::Grants;
+use super::grants::{GrantError, Grants};
+use super::journal::Writes;
 use super::protocol::Protocol;
 use super::{Settings, StartError};
 use crate::api::Grant;
@@ -20,7 +23,8 @@ use crate::platforms::Platform;
 use crate::server::{Failure, Keys, Readiness};
 use crate::telemetry::Metrics;
 use crate::tool::param::{nearest, shown};
-use crate::tool::{Account, Args, Ask, Memory, Tool, Writes};
+use crate::tool::write::TIME_TO_SETTLE;
+use crate::tool::{self, Access, Account, Args, Ask, Memory, Progress, Tool, ToolError};
 
 /// Every call ends within this, queueing and waits included.
 pub const CALL_MAX: Duration = Duration::from_secs(45);
@@ -30,7 +34,7 @@ pub struct Offer {
     platform: Platform,
     catalogue: &'static [Tool],
     offered: Vec<&'static Tool>,
-    writes: Writes,
+    writes: tool::Writes,
 }
 
 /// A pattern names a tool that does not exist.
@@ -61,7 +65,7 @@ impl Offer {
         platform: Platform,
         catalogue: &'static [Tool],
         patterns: &[String],
-        writes: Writes,
+        writes: tool::Writes,
     ) -> Result<Self, UnknownPattern> {
         let bare = |pattern: &str| pattern.strip_prefix('-').unwrap_or(pattern).to_owned();
         for name in patterns.iter().map(|pattern| bare(pattern)).filter(|name| !name.contains('*')) {
@@ -125,6 +129,13 @@ pub struct Served {
     pub text: String,
 }
 
+impl Served {
+    fn of(value: Map<String, Value>) -> Self {
+        let text = serde_json::to_string(&value).expect("a value is JSON");
+        Self { value, text }
+    }
+}
+
 /// The role at work.
 pub struct Mcp {
     offer: Offer,
@@ -140,6 +151,29 @@ pub struct Mcp {
     scrubbed: prometheus::IntCounterVec,
     graph_calls: prometheus::IntGaugeVec,
     protocol: Protocol,
+    journal: Arc<Writes>,
+    /// Calls at work, by client.
+    busy: Mutex<HashMap<ClientId, usize>>,
+    /// Writes whose caller may have left.
+    writes: TaskTracker,
+}
+
+/// Calls of one client at work at once (`SECURITY.md` 9); the others get 503.
+const CLIENT_CALLS_MAX: usize = 1024;
+
+/// A call's place among its client's; free again when dropped.
+struct Place(Arc<Mcp>, ClientId);
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let mut busy = self.0.busy.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(count) = busy.get_mut(&self.1) {
+            *count -= 1;
+            if *count == 0 {
+                busy.remove(&self.1);
+            }
+        }
+    }
 }
 
 impl Mcp {
@@ -167,7 +201,28 @@ impl Mcp {
             ),
             graph_calls: metrics.gauges("aiviary_graph_calls", "Graph calls since the start, by kind.", &["kind"]),
             metrics,
+            journal: Arc::new(Writes::new(settings.platform.name(), settings.state)),
+            busy: Mutex::default(),
+            writes: TaskTracker::new(),
         })
+    }
+
+    /// Waits for writes whose callers have left, until `until` at the latest.
+    pub(super) async fn settle(&self, until: Instant) {
+        self.writes.close();
+        if timeout_at(until, self.writes.wait()).await.is_err() {
+            warn!(writes = self.writes.len(), "stopped in the middle of writes; the journal has how far they came");
+        }
+    }
+
+    fn place(self: &Arc<Self>, client: &ClientId) -> Result<Place, CallError> {
+        let mut busy = self.busy.lock().unwrap_or_else(PoisonError::into_inner);
+        let count = busy.entry(client.clone()).or_default();
+        if *count >= CLIENT_CALLS_MAX {
+            return Err(CallError::Busy);
+        }
+        *count += 1;
+        Ok(Place(Arc::clone(self), client.clone()))
     }
 
     pub(super) fn platform(&self) -> Platform {
@@ -236,19 +291,23 @@ impl Mcp {
         name: &str,
         params: Map<String, Value>,
         client: Option<ClientId>,
+        progress: Progress,
     ) -> Result<Served, Failure> {
         let began = Instant::now();
         let client = client.or_else(|| self.client.clone());
         let (tool, outcome) = match self.offer.find(name) {
             Err(error) => ("unknown", Err((error, "its permissions".to_owned()))),
             Ok(tool) => {
-                let this = self.clone();
-                let named = client.clone();
-                let work = async move { this.run(tool, params, named, began + CALL_MAX).await };
-                let done = if tool.access == crate::tool::Access::Read {
+                let (this, named) = (self.clone(), client.clone());
+                let work = async move { this.run(tool, params, named, began + CALL_MAX, progress).await };
+                let done = if tool.access == Access::Read {
                     work.await
                 } else {
-                    tokio::spawn(work).await.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()))
+                    let done = self.writes.spawn(work).await;
+                    done.unwrap_or_else(|error| match error.try_into_panic() {
+                        Ok(panic) => std::panic::resume_unwind(panic),
+                        Err(_) => Err((ToolError::unknown("the server is stopping", true).into(), Login::default())),
+                    })
                 };
                 (tool.name, done.map_err(|(error, login)| (error, needs_of(tool, login))))
             }
@@ -266,34 +325,56 @@ impl Mcp {
     }
 
     async fn run(
-        &self,
+        self: &Arc<Self>,
         tool: &'static Tool,
         params: Map<String, Value>,
         client: Option<ClientId>,
         deadline: Instant,
+        progress: Progress,
     ) -> Result<Served, (CallError, Login)> {
         let login = OnceLock::new();
+        let writes = tool.access != Access::Read;
         let work = async {
             let args = Args::check(tool.params, &params)?;
-            let grant = self.grants.grant(client.as_ref()).await?;
+            let grant = match self.grants.grant(client.as_ref()).await {
+                Err(error @ (GrantError::NotConnected(_) | GrantError::Unreadable(_))) if tool.is_of_connection() => {
+                    return Ok(Served::of(tool.unconnected(&error.to_string())));
+                }
+                grant => grant?,
+            };
             let _ = login.set(grant.summary.login);
-            if grant.summary.token_expired {
+            if grant.summary.token_expired && !tool.is_of_connection() {
                 let at = grant.summary.token_expires_at.unwrap_or_default();
                 return Err(CallError::Expired { client: grant.summary.client_id.to_string(), at });
             }
-            let (account, session) = self.session(grant, deadline);
+            let _place = self.place(&grant.summary.client_id)?;
+            // A write keeps some of its time to write down how it ended.
+            let ends = if writes { deadline - TIME_TO_SETTLE } else { deadline };
+            let (account, session) = self.session(grant, ends, writes);
             let scrubber = session.scrubber();
-            let ask =
-                Ask { tool, args, account, graph: session, memory: self.memory.clone(), clock: self.clock.clone() };
+            let ask = Ask {
+                tool,
+                args,
+                account,
+                graph: Arc::new(session),
+                memory: self.memory.clone(),
+                clock: self.clock.clone(),
+                journal: Some(self.journal.clone()),
+                progress,
+            };
             let value = tool.answer(ask).await?;
             Ok(self.scrub(value, &scrubber))
         };
-        let outcome = timeout_at(deadline, work).await.unwrap_or(Err(CallError::Timeout(CALL_MAX)));
+        let over = || match writes {
+            true => ToolError::unknown(CallError::Timeout(CALL_MAX), true).into(),
+            false => CallError::Timeout(CALL_MAX),
+        };
+        let outcome = timeout_at(deadline, work).await.unwrap_or_else(|_| Err(over()));
         // Which permissions a refusal names depends on the login, as far as the call came to know it.
         outcome.map_err(|error| (error, login.get().copied().unwrap_or_default()))
     }
 
-    fn session(&self, grant: Grant, deadline: Instant) -> (Account, Session) {
+    fn session(&self, grant: Grant, deadline: Instant, writes: bool) -> (Account, Session) {
         let summary = grant.summary;
         let account = Account {
             ids: summary.ids(),
@@ -301,6 +382,8 @@ impl Mcp {
             login: summary.login,
             scopes: summary.scopes,
             updated_at: summary.updated_at,
+            token_expires_at: summary.token_expires_at,
+            token_expired: summary.token_expired,
         };
         let host = match account.login {
             Login::Facebook => Host::Facebook,
@@ -312,6 +395,7 @@ impl Mcp {
             token: grant.access_token,
             proof: grant.appsecret_proof,
             deadline,
+            writes,
         };
         let session = self.graph.session(caller);
         (account, session)
@@ -319,15 +403,15 @@ impl Mcp {
 
     /// The last look before a value leaves: no column lets a token pass, so a hit is a bug, and is counted.
     fn scrub(&self, value: Map<String, Value>, scrubber: &Scrubber) -> Served {
-        let mut text = serde_json::to_string(&value).expect("a value is JSON");
-        let hits = scrubber.scrub(&mut text);
+        let mut served = Served::of(value);
+        let hits = scrubber.scrub(&mut served.text);
         if hits == 0 {
-            return Served { value, text };
+            return served;
         }
         error!(hits, "a secret stood in a finished answer and was replaced");
         self.scrubbed.with_label_values(&[] as &[&str]).inc_by(hits as u64);
-        let value = serde_json::from_str(&text).unwrap_or_default();
-        Served { value, text }
+        served.value = serde_json::from_str(&served.text).unwrap_or_default();
+        served
     }
 }
 
@@ -345,6 +429,7 @@ fn needs_of(tool: &Tool, login: Login) -> String {
 mod tests {
     use super::*;
     use crate::credential::AccountKind;
+    use crate::tool::Writes;
 
     const TOOLS: &[Tool] = &[
         Tool::read("get_profile", AccountKind::Instagram),

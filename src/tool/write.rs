@@ -1,0 +1,323 @@
+//! What all writes share: the dry run, the journal that makes them safe to repeat, and what an unknown outcome is.
+//!
+//! A write's own code gets a [`Writer`], the only thing through which it can change anything. In a dry run the first
+//! change is told instead of sent. Writes that are not idempotent by nature have an entry in the [`Journal`] before
+//! Meta is asked: whoever repeats them gets the stored value, or goes on where the first one stood.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::future::BoxFuture;
+use jiff::{SignedDuration, Timestamp};
+use ring::digest::{SHA256, digest};
+use serde_json::{Map, Value, json};
+use tokio::sync::OwnedMutexGuard;
+use tokio::time::timeout_at;
+
+use super::{ArgumentError, Ask, Column, Param, ParamKind, ToolError, WriteRun, column};
+use crate::graph::{ErrorKind, GraphError, Request, Session};
+
+/// Of every changing tool: check, and say what would be sent.
+pub const DRY_RUN: Param =
+    Param::new("dry_run", ParamKind::Flag, "Checks everything and sends nothing.", "true").or("false");
+/// Of every changing tool that is not idempotent by nature.
+pub const IDEMPOTENCY_KEY: Param = Param::new(
+    "idempotency_key",
+    ParamKind::Text(64),
+    "The same key within 7 days never does it twice; without one the same parameters within an hour do not.",
+    "\"post-2026-11-20\"",
+);
+/// Beside [`IDEMPOTENCY_KEY`].
+pub const FORCE_NEW: Param =
+    Param::new("force_new", ParamKind::Flag, "Does it once more, though it was done.", "true").or("false");
+
+/// Of changing tools that may take longer than a call.
+pub const WAIT_S: Param = Param::new(
+    "wait_s",
+    ParamKind::Int(0, 40),
+    "Seconds to wait for it; after that the same call goes on where it stood.",
+    "30",
+)
+.or("30");
+
+/// Of every changing tool: whether nothing was sent.
+pub const WAS_DRY_RUN: Column = Column::flag("dry_run").made().about("whether nothing was sent");
+/// Of every changing tool.
+pub const WOULD_SEND: Column =
+    Column::text("would_send").made().about("with dry_run: the requests that would go out, as JSON text");
+/// Of journalled tools: whether it had been done before.
+pub const REPEATED: Column = Column::flag("repeated").made().about("whether it had been done before and was not again");
+/// Of journalled tools: the key that a repetition may send.
+pub const KEY: Column = Column::text("idempotency_key").made().about("with this key a repetition finds what was made");
+
+/// How long a key of the caller holds.
+const NAMED_HOLDS: SignedDuration = SignedDuration::from_hours(7 * 24);
+/// How long the same parameters count as the same call.
+const UNNAMED_HOLDS: SignedDuration = SignedDuration::from_hours(1);
+/// What a write keeps of the call's time to write down its outcome.
+pub const TIME_TO_SETTLE: Duration = Duration::from_secs(2);
+
+/// The journal cannot be read or written.
+#[derive(Debug, thiserror::Error)]
+#[error("the journal of writes cannot be used: {0}")]
+pub struct JournalError(#[source] pub Box<dyn std::error::Error + Send + Sync>);
+
+/// One write in the journal.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Entry {
+    /// When it was first asked for.
+    pub began: Timestamp,
+    /// From when on the key is free again.
+    pub ends: Timestamp,
+    /// Of the parameters: the same key with others is a mistake.
+    pub digest: String,
+    /// How far it came, in the tool's own words; `null` while nothing was sent.
+    pub state: Value,
+    /// The value, once there is one.
+    pub result: Option<Map<String, Value>>,
+}
+
+/// Where writes are written down before Meta is asked. Each change is on disk before its call returns.
+pub trait Journal: Send + Sync {
+    /// Keeps others with the same key waiting while it is held.
+    fn lock<'a>(&'a self, key: &'a str) -> BoxFuture<'a, OwnedMutexGuard<()>>;
+    /// The entry of a key, if there is one that has not ended by `now`.
+    fn find<'a>(&'a self, key: &'a str, now: Timestamp) -> BoxFuture<'a, Result<Option<Entry>, JournalError>>;
+    /// Writes the entry of a key.
+    fn keep<'a>(&'a self, key: &'a str, entry: &'a Entry) -> BoxFuture<'a, Result<(), JournalError>>;
+    /// Frees a key.
+    fn forget<'a>(&'a self, key: &'a str) -> BoxFuture<'a, Result<(), JournalError>>;
+}
+
+/// A key with its entry, in the journal that holds it.
+struct Open {
+    journal: Arc<dyn Journal>,
+    key: String,
+    /// The part of the key that the caller may send.
+    short: String,
+    entry: Entry,
+}
+
+/// Through this a write changes things.
+pub struct Writer {
+    graph: Arc<Session>,
+    dry: bool,
+    open: Option<Open>,
+}
+
+impl Writer {
+    /// Says in a dry run what would be sent, and ends it; else does nothing.
+    ///
+    /// # Errors
+    /// [`ToolError::DryRun`].
+    pub fn announce(&self, requests: &[Request]) -> Result<(), ToolError> {
+        if !self.dry {
+            return Ok(());
+        }
+        Err(ToolError::DryRun(requests.iter().map(|request| request.described("POST")).collect()))
+    }
+
+    /// Sends a change, once.
+    ///
+    /// # Errors
+    /// As [`Session::post`]; in a dry run [`ToolError::DryRun`].
+    pub async fn post(&self, request: &Request) -> Result<Value, ToolError> {
+        self.post_as(&self.graph, request).await
+    }
+
+    /// As [`Writer::post`], with another token of the same call.
+    ///
+    /// # Errors
+    /// As [`Writer::post`].
+    pub async fn post_as(&self, session: &Session, request: &Request) -> Result<Value, ToolError> {
+        self.announce(std::slice::from_ref(request))?;
+        Ok(session.post(request).await?)
+    }
+
+    /// Deletes, once.
+    ///
+    /// # Errors
+    /// As [`Session::delete`]; in a dry run [`ToolError::DryRun`].
+    pub async fn delete(&self, request: &Request) -> Result<Value, ToolError> {
+        if self.dry {
+            return Err(ToolError::DryRun(vec![request.described("DELETE")]));
+        }
+        Ok(self.graph.delete(request).await?)
+    }
+
+    /// How far an earlier call with this key came; `null` where there was none.
+    #[must_use]
+    pub fn state(&self) -> &Value {
+        self.open.as_ref().map_or(&Value::Null, |open| &open.entry.state)
+    }
+
+    /// When the first call with this key came.
+    #[must_use]
+    pub fn began(&self) -> Option<Timestamp> {
+        self.open.as_ref().map(|open| open.entry.began)
+    }
+
+    /// The key of this write, for the answer of one that is not finished.
+    #[must_use]
+    pub fn key(&self) -> Option<&str> {
+        self.open.as_ref().map(|open| open.short.as_str())
+    }
+
+    /// Writes down how far it came, before it goes on. In a dry run nothing is written.
+    ///
+    /// # Errors
+    /// [`ToolError::Journal`]: nothing may be sent then.
+    pub async fn remember(&mut self, state: Value) -> Result<(), ToolError> {
+        if let Some(open) = &mut self.open {
+            open.entry.state = state;
+            open.journal.keep(&open.key, &open.entry).await?;
+        }
+        Ok(())
+    }
+
+    /// Sends one change that must not happen twice. Where an earlier answer was lost, and where this one is, `find`
+    /// looks for what was made.
+    ///
+    /// # Errors
+    /// As [`Writer::post`]; [`ToolError::OutcomeUnknown`] where the answer was lost and `find` could not settle it.
+    pub async fn once<F>(&mut self, request: &Request, find: F) -> Result<Value, ToolError>
+    where
+        F: Fn() -> BoxFuture<'static, Result<Found, ToolError>>,
+    {
+        if self.state()["sent"] == true {
+            match find().await? {
+                Found::Made(value) => return Ok(value),
+                Found::Nothing => {}
+                Found::CannotLook => return Err(ToolError::unknown("an earlier call may have done it", false)),
+            }
+        }
+        self.announce(std::slice::from_ref(request))?;
+        self.remember(json!({ "sent": true })).await?;
+        match self.post(request).await {
+            Err(ToolError::Graph(error)) if error.kind == ErrorKind::OutcomeUnknown => match find().await {
+                Ok(Found::Made(value)) => Ok(value),
+                // Nothing was found, which may only mean that it does not show yet: the next call looks again.
+                Ok(Found::Nothing) | Err(_) => Err(ToolError::unknown(error, true)),
+                Ok(Found::CannotLook) => Err(ToolError::unknown(error, false)),
+            },
+            Err(error) => {
+                self.remember(Value::Null).await?;
+                Err(error)
+            }
+            made => made,
+        }
+    }
+}
+
+/// What a look for a lost answer brought.
+#[derive(Debug)]
+pub enum Found {
+    /// It was made: this is its raw row.
+    Made(Value),
+    /// It is not there.
+    Nothing,
+    /// There is no way to look.
+    CannotLook,
+}
+
+impl ToolError {
+    /// An unknown outcome: `words` say what is known, `again` whether the same call finds what was made.
+    pub fn unknown(words: impl fmt::Display, again: bool) -> Self {
+        Self::OutcomeUnknown { words: words.to_string(), again }
+    }
+}
+
+/// A changing tool's whole call: the value, with the members that the frame adds.
+pub(super) async fn answer(ask: Ask, run: WriteRun) -> Result<Map<String, Value>, ToolError> {
+    let tool = ask.tool;
+    let graph = Arc::clone(&ask.graph);
+    let args = ask.args.clone();
+    if args.flag(DRY_RUN.name) {
+        let told = match run(ask, Writer { graph, dry: true, open: None }).await {
+            Err(ToolError::DryRun(requests)) => Value::from(requests).to_string(),
+            Ok(_) => return Err(ToolError::Fault("the dry run would have sent nothing")),
+            Err(error) => return Err(error),
+        };
+        let raw = json!({ WAS_DRY_RUN.name: true, WOULD_SEND.name: told });
+        return Ok(column::row(tool.columns(&args), &raw, column::Facts::default())?);
+    }
+    if tool.idempotent {
+        let done = run(ask, Writer { graph, dry: false, open: None }).await;
+        // The same call once more sets the same state: nothing is made twice.
+        let done = done.map_err(|error| match error {
+            ToolError::Graph(error) if error.kind == ErrorKind::OutcomeUnknown => ToolError::unknown(error, true),
+            error => error,
+        })?;
+        return tool.value(&args, &done.with(WAS_DRY_RUN.name, false));
+    }
+    journalled(ask, run, graph).await
+}
+
+async fn journalled(ask: Ask, run: WriteRun, graph: Arc<Session>) -> Result<Map<String, Value>, ToolError> {
+    let (tool, args, now) = (ask.tool, ask.args.clone(), ask.clock.now());
+    let journal = ask.journal.clone().ok_or(ToolError::Fault("there is no journal"))?;
+    let digest = digest_of(&ask);
+    let named = args.text(IDEMPOTENCY_KEY.name).map(str::to_owned);
+    let short = named.clone().unwrap_or_else(|| digest.clone());
+    let key = format!("{}/{}/{short}", ask.account.client, tool.name);
+    let waited = || ToolError::Graph(GraphError::of_kind(ErrorKind::Timeout));
+    let _turn = timeout_at(graph.deadline(), journal.lock(&key)).await.map_err(|_| waited())?;
+    if args.flag(FORCE_NEW.name) {
+        journal.forget(&key).await?;
+    }
+    let entry = match journal.find(&key, now).await? {
+        Some(entry) if entry.digest != digest => {
+            let expected = "this key was used with other parameters; take another one";
+            return Err(ArgumentError::of(IDEMPOTENCY_KEY.name, expected).into());
+        }
+        Some(Entry { result: Some(mut value), .. }) => {
+            value.insert(REPEATED.name.to_owned(), true.into());
+            return Ok(value);
+        }
+        Some(entry) => entry,
+        None => {
+            let holds = if named.is_some() { NAMED_HOLDS } else { UNNAMED_HOLDS };
+            let entry = Entry { began: now, ends: now + holds, digest, state: Value::Null, result: None };
+            journal.keep(&key, &entry).await?;
+            entry
+        }
+    };
+    let resumed = !entry.state.is_null();
+    let open = Open { journal: Arc::clone(&journal), key: key.clone(), short: short.clone(), entry: entry.clone() };
+    let done = run(ask, Writer { graph, dry: false, open: Some(open) }).await;
+    match done {
+        Ok(done) => {
+            let finished = done.finished;
+            let done = done.with(WAS_DRY_RUN.name, false).with(REPEATED.name, false).with(KEY.name, short);
+            let value = tool.value(&args, &done)?;
+            if finished {
+                let settled = Entry { state: json!({ "sent": true }), result: Some(value.clone()), ..entry };
+                // It is done, and the caller must know: a repetition finds it by looking, as after a lost answer.
+                if let Err(error) = journal.keep(&key, &settled).await {
+                    tracing::error!(%error, tool = tool.name, resumed, "a write was done and cannot be written down");
+                }
+            }
+            Ok(value)
+        }
+        Err(ToolError::Graph(error)) if error.kind == ErrorKind::OutcomeUnknown => Err(ToolError::unknown(error, true)),
+        Err(error) => {
+            // Refused before anything was made: the key is free for another try.
+            if journal.find(&key, now).await?.is_some_and(|entry| entry.state.is_null()) {
+                journal.forget(&key).await?;
+            }
+            Err(error)
+        }
+    }
+}
+
+/// The same client, account, tool and parameters give the same digest, 32 hex digits.
+fn digest_of(ask: &Ask) -> String {
+    let mut params = ask.args.but_cursor();
+    for frame in [DRY_RUN.name, IDEMPOTENCY_KEY.name, FORCE_NEW.name, WAIT_S.name] {
+        params.remove(frame);
+    }
+    let what = (ask.account.client.as_str(), ask.account.ids.get(ask.tool.account), ask.tool.name, params);
+    let text = serde_json::to_string(&what).expect("arguments are JSON");
+    hex::encode(&digest(&SHA256, text.as_bytes()).as_ref()[..16])
+}
