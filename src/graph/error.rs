@@ -247,6 +247,19 @@ impl GraphError {
         self.said.as_ref().map_or((0, 0), |said| (said.code, said.subcode.unwrap_or(0)))
     }
 
+    /// Meta's own words, those for people first; where it had none, what went wrong on the way.
+    #[must_use]
+    pub fn words(&self) -> String {
+        let Some(said) = &self.said else {
+            return std::error::Error::source(self).map_or_else(|| self.to_string(), ToString::to_string);
+        };
+        match (&said.user_title, &said.user_msg) {
+            (Some(title), Some(text)) => format!("{title}: {text}"),
+            (None, Some(text)) => text.clone(),
+            _ => said.message.clone(),
+        }
+    }
+
     /// Whether Meta's developer text has these words, in any case of letters.
     #[must_use]
     pub fn mentions(&self, words: &str) -> bool {

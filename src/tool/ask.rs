@@ -80,6 +80,8 @@ pub struct Ask {
     pub clock: Clock,
     /// Where writes are written down; `None` where nothing is written.
     pub journal: Option<Arc<dyn Journal>>,
+    /// When the call came.
+    pub arrived: Instant,
     /// Who listens how far it came.
     pub progress: Progress,
 }
@@ -161,21 +163,20 @@ impl Ask {
         }
     }
 
-    /// Permissions of the tool that the token lacks, as far as that is known: the credential's scopes first, then
-    /// `/me/permissions`, once per token. Empty when nothing is known to be missing.
+    /// Permissions of the tool that the token lacks, as far as that is known. Empty when nothing is known to be missing.
     pub async fn missing_permissions(&self) -> Vec<String> {
-        let needs = match self.account.login {
-            Login::Facebook => self.tool.needs,
-            Login::Instagram => self.tool.needs_instagram,
-        };
-        let granted = match (&self.account.scopes, self.account.login) {
+        let needs = self.tool.needs_of(self.account.login);
+        self.granted().await.map(|granted| lacking(needs, &granted)).unwrap_or_default()
+    }
+
+    /// The token's permissions, where they are known: the credential's scopes first, then `/me/permissions`, once per
+    /// token.
+    pub async fn granted(&self) -> Option<Vec<String>> {
+        match (&self.account.scopes, self.account.login) {
             (Some(scopes), _) => Some(scopes.clone()),
             (None, Login::Facebook) => self.ask_permissions().await,
             (None, Login::Instagram) => None,
-        };
-        let Some(granted) = granted else { return Vec::new() };
-        let lacking = needs.iter().filter(|any| !any.iter().any(|name| granted.iter().any(|have| have == name)));
-        lacking.map(|any| any.join(" or ")).collect()
+        }
     }
 
     async fn ask_permissions(&self) -> Option<Vec<String>> {
@@ -190,6 +191,13 @@ impl Ask {
         self.memory.put(key, names.clone().into(), Duration::from_secs(3600));
         Some(names)
     }
+}
+
+/// What of `needs` is not in `granted`: of each inner list one would do.
+#[must_use]
+pub fn lacking(needs: &[&[&str]], granted: &[String]) -> Vec<String> {
+    let lacks = |any: &&&[&str]| !any.iter().any(|name| granted.iter().any(|have| have == name));
+    needs.iter().filter(lacks).map(|any| any.join(" or ")).collect()
 }
 
 /// What the process remembers for a while: refused metrics, kinds of posts, an account's currency. Bounded.

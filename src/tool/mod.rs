@@ -4,7 +4,7 @@
 //! ([`Tool::run`]). The frame around it checks arguments, account and login before, and passes only declared columns
 //! after.
 
-mod ask;
+pub mod ask;
 pub mod column;
 mod cursor;
 pub mod money;
@@ -345,16 +345,7 @@ impl Tool {
     /// What a call's arguments must look like.
     #[must_use]
     pub fn input_schema(&self) -> Map<String, Value> {
-        let properties: Map<String, Value> = self.params.iter().map(|p| (p.name.to_owned(), p.schema())).collect();
-        let required: Vec<&str> = self.params.iter().filter(|param| param.required).map(|param| param.name).collect();
-        let mut schema = Map::new();
-        schema.insert("type".to_owned(), "object".into());
-        schema.insert("properties".to_owned(), properties.into());
-        if !required.is_empty() {
-            schema.insert("required".to_owned(), required.into());
-        }
-        schema.insert("additionalProperties".to_owned(), false.into());
-        schema
+        param::object_schema(self.params)
     }
 
     /// What a value surely has: the list's key, `next_cursor`, and the top members. Rows stand in the docs.
@@ -394,6 +385,15 @@ impl Tool {
     pub fn columns(&self, args: &Args) -> impl Iterator<Item = &'static Column> {
         let shown = |column: &&Column| column.when.is_none_or(|holds| holds(column, args));
         self.row_columns().iter().filter(|column| column.only_with.is_none_or(|param| args.flag(param))).filter(shown)
+    }
+
+    /// The permissions that it needs with that login: of each inner list one.
+    #[must_use]
+    pub fn needs_of(&self, login: Login) -> &'static [&'static [&'static str]] {
+        match login {
+            Login::Facebook => self.needs,
+            Login::Instagram => self.needs_instagram,
+        }
     }
 
     /// Whether login and account let it work.

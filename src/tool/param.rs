@@ -32,6 +32,8 @@ pub enum ParamKind {
     Cursor,
     /// A list, at most so many: a JSON list, or text with commas.
     List(&'static ParamKind, usize),
+    /// A list of objects with these members, at most so many; also as JSON text.
+    Rows(&'static [Param], usize),
 }
 
 /// One parameter of a tool.
@@ -119,6 +121,10 @@ impl ParamKind {
             Self::Cursor => "the next_cursor of a page before".to_owned(),
             Self::List(Self::Word(words), most) => format!("a list of up to {most} of {}", words.join(", ")),
             Self::List(of, most) => format!("a list of up to {most}, each {}", of.words()),
+            Self::Rows(members, most) => {
+                let names: Vec<&str> = members.iter().map(|member| member.name).collect();
+                format!("a list of up to {most} objects of {}", names.join(", "))
+            }
         }
     }
 
@@ -128,6 +134,9 @@ impl ParamKind {
             Self::Flag => json!({ "type": "boolean" }),
             Self::Word(words) => json!({ "type": "string", "enum": words }),
             Self::List(of, most) => json!({ "type": "array", "items": of.schema(), "maxItems": most }),
+            Self::Rows(members, most) => {
+                json!({ "type": "array", "items": object_schema(members), "maxItems": most })
+            }
             Self::Decimal => json!({ "type": "string", "pattern": "^[0-9]+(\\.[0-9]+)?$" }),
             _ => json!({ "type": "string" }),
         }
@@ -205,7 +214,29 @@ impl ParamKind {
                 };
                 (items.len() <= *most).then(|| items.into())
             }
+            Self::Rows(members, most) => {
+                let parsed: Value;
+                let rows = match came {
+                    Value::String(text) => {
+                        parsed = serde_json::from_str(text).ok()?;
+                        parsed.as_array()?
+                    }
+                    other => other.as_array()?,
+                };
+                let rows = rows.iter().map(|row| Some(Args::check(members, row.as_object()?).ok()?.0.into()));
+                let rows = rows.collect::<Option<Vec<Value>>>()?;
+                (rows.len() <= *most).then(|| rows.into())
+            }
         }
+    }
+
+    /// Which member of which row does not fit, where this kind has rows.
+    fn stray_member(&self, came: &Value) -> Option<String> {
+        let Self::Rows(members, _) = self else { return None };
+        let rows = came.as_array()?.iter().enumerate();
+        rows.filter_map(|(index, row)| Some((index + 1, Args::check(members, row.as_object()?).err()?)))
+            .map(|(number, error)| format!("number {number}: {error}"))
+            .next()
     }
 
     /// The first word of `came` that is none of ours, where this kind has words.
@@ -360,6 +391,13 @@ impl Args {
         self.0.get(name).and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str).collect()
     }
 
+    /// Rows of objects; none where there are none.
+    #[must_use]
+    pub fn rows(&self, name: &str) -> Vec<Self> {
+        let rows = self.0.get(name).and_then(Value::as_array).into_iter().flatten();
+        rows.filter_map(|row| Some(Self(row.as_object()?.clone()))).collect()
+    }
+
     /// A day or moment: at a day's start in `zone`, or, with `whole`, at its end.
     #[must_use]
     pub fn moment(&self, name: &str, zone: &TimeZone, whole: bool) -> Option<Timestamp> {
@@ -374,7 +412,25 @@ impl Args {
     }
 }
 
+/// What an object with these members must look like.
+#[must_use]
+pub fn object_schema(params: &[Param]) -> Map<String, Value> {
+    let properties: Map<String, Value> = params.iter().map(|p| (p.name.to_owned(), p.schema())).collect();
+    let required: Vec<&str> = params.iter().filter(|param| param.required).map(|param| param.name).collect();
+    let mut schema = Map::new();
+    schema.insert("type".to_owned(), "object".into());
+    schema.insert("properties".to_owned(), properties.into());
+    if !required.is_empty() {
+        schema.insert("required".to_owned(), required.into());
+    }
+    schema.insert("additionalProperties".to_owned(), false.into());
+    schema
+}
+
 fn refuse(param: &Param, came: &Value) -> ArgumentError {
+    if let Some(stray) = param.kind.stray_member(came) {
+        return ArgumentError(format!("{}: {stray}", param.name));
+    }
     if let Some((stray, words)) = param.kind.stray_word(came) {
         let stray = shown(&stray);
         let hint =

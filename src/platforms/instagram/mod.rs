@@ -3,6 +3,7 @@
 mod account;
 mod insights;
 mod media;
+mod publish;
 mod window;
 
 use crate::tool::{Column, Tool};
@@ -10,10 +11,18 @@ use crate::tool::{Column, Tool};
 /// What the server offers, in the order of `tools/list`.
 pub const CATALOGUE: &[Tool] = &[
     account::GET_PROFILE,
+    account::GET_CONNECTION_STATUS,
     insights::GET_ACCOUNT_INSIGHTS,
     media::GET_RECENT_MEDIA,
     media::GET_MEDIA,
     media::GET_MEDIA_INSIGHTS,
+    publish::PUBLISH_IMAGE,
+    publish::PUBLISH_REEL,
+    publish::PUBLISH_CAROUSEL,
+    publish::PUBLISH_STORY,
+    publish::CREATE_MEDIA_CONTAINER,
+    publish::GET_CONTAINER_STATUS,
+    publish::PUBLISH_CONTAINER,
 ];
 
 /// Permissions of every tool, Facebook Login.
@@ -23,6 +32,14 @@ const BASIC_INSTAGRAM: &[&[&str]] = &[&["instagram_business_basic"]];
 /// Those of numbers.
 const INSIGHTS: &[&[&str]] = &[&["instagram_basic"], &["instagram_manage_insights"]];
 const INSIGHTS_INSTAGRAM: &[&[&str]] = &[&["instagram_business_basic"], &["instagram_business_manage_insights"]];
+
+/// Those of publishing.
+const PUBLISH: &[&[&str]] = &[&["instagram_basic"], &["instagram_content_publish"]];
+const PUBLISH_INSTAGRAM: &[&[&str]] = &[&["instagram_business_basic"], &["instagram_business_content_publish"]];
+
+/// Those of messages.
+const MESSAGES: &[&[&str]] = &[&["instagram_basic"], &["instagram_manage_messages"], &["pages_manage_metadata"]];
+const MESSAGES_INSTAGRAM: &[&[&str]] = &[&["instagram_business_basic"], &["instagram_business_manage_messages"]];
 
 /// Says what was substituted, dropped or could not be had.
 const NOTE: Column = Column::text("note").made().about("what was substituted, dropped or could not be had");

@@ -111,7 +111,8 @@ impl StandIn {
         });
         let (account, memory) = (self.account.clone(), Arc::clone(&self.memory));
         let (graph, clock, progress) = (Arc::new(graph), self.clock.clone(), Progress::default());
-        let ask = Ask { tool, args, account, graph, memory, clock, journal: None, progress };
+        let arrived = tokio::time::Instant::now();
+        let ask = Ask { tool, args, account, graph, memory, clock, journal: None, arrived, progress };
         tool.answer(ask).await.map(Value::Object)
     }
 

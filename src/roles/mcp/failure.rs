@@ -167,7 +167,7 @@ fn tool(error: ToolError, platform: Platform, needs: &str) -> Failure {
         }
         ToolError::Graph(error) => return graph(&error, platform, needs),
         ToolError::TooMuch { ref refusal, .. } => {
-            let words = metas_words(refusal);
+            let words = refusal.words();
             let message = format!("{told} (Meta: {words})");
             let failure = fail(StatusCode::UNPROCESSABLE_ENTITY, "rejected_by_meta", message).with("retryable", false);
             return with_graph(failure, refusal);
@@ -185,20 +185,8 @@ fn limited(message: String, wait: Duration) -> Failure {
         .retry_after(wait)
 }
 
-/// Meta's own words, those for people first; where it had none, what went wrong on the way.
-fn metas_words(error: &GraphError) -> String {
-    let Some(said) = &error.said else {
-        return std::error::Error::source(error).map_or_else(|| error.to_string(), ToString::to_string);
-    };
-    match (&said.user_title, &said.user_msg) {
-        (Some(title), Some(text)) => format!("{title}: {text}"),
-        (None, Some(text)) => text.clone(),
-        _ => said.message.clone(),
-    }
-}
-
 fn graph(error: &GraphError, platform: Platform, needs: &str) -> Failure {
-    let words = metas_words(error);
+    let words = error.words();
     let fail = |status: StatusCode, code, message: String| Failure::new(status, code, message);
     let dependency = |code, message: String| (fail(StatusCode::FAILED_DEPENDENCY, code, message), false);
     let refused = |message: String| (fail(StatusCode::UNPROCESSABLE_ENTITY, "rejected_by_meta", message), false);

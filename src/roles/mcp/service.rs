@@ -360,6 +360,7 @@ impl Mcp {
                 memory: self.memory.clone(),
                 clock: self.clock.clone(),
                 journal: Some(self.journal.clone()),
+                arrived: deadline - CALL_MAX,
                 progress,
             };
             let value = tool.answer(ask).await?;
@@ -417,11 +418,7 @@ impl Mcp {
 
 /// A tool's permissions in words, for refusals that Meta does not explain.
 fn needs_of(tool: &Tool, login: Login) -> String {
-    let needs = match login {
-        Login::Facebook => tool.needs,
-        Login::Instagram => tool.needs_instagram,
-    };
-    let all: Vec<String> = needs.iter().map(|any| any.join(" or ")).collect();
+    let all: Vec<String> = tool.needs_of(login).iter().map(|any| any.join(" or ")).collect();
     if all.is_empty() { "one that this tool needs".to_owned() } else { all.join(", ") }
 }
 

@@ -4,9 +4,13 @@
 //! numbers whatever "now" is. Days are counted from 1970-01-01, in Los Angeles for Instagram (Meta cuts its insights
 //! days at midnight there) and in the ad account's time zone for ads.
 
+use std::borrow::Cow;
+
 use jiff::civil::{Date, date};
 use jiff::tz::{self, TimeZone};
 use jiff::{Span, Timestamp};
+
+use super::publish::World;
 
 /// The sample business's Instagram account, about 18 000 followers.
 pub const IG_ACCOUNT: &str = "17841405309210001";
@@ -327,7 +331,7 @@ pub struct Post {
     pub day: i64,
     pub at: Timestamp,
     pub format: Format,
-    pub caption: Option<&'static str>,
+    pub caption: Option<Cow<'static, str>>,
     /// How many items an album has.
     pub items: i64,
     pub hides_likes: bool,
@@ -338,7 +342,7 @@ pub struct Post {
     /// A story that fewer than five people saw: insights refuse with code 10.
     pub unseen: bool,
     /// Where among the stories of its day it stands; 0 for posts.
-    slot: i64,
+    pub slot: i64,
 }
 
 /// The texts below posts; some are what strangers write to mislead a reader that is a machine.
@@ -375,12 +379,14 @@ pub const REMARKS: &[&str] = &[
 /// Everything that is drawn from the seed.
 pub struct Sample {
     seed: u64,
+    /// What was made by writes.
+    pub world: World,
 }
 
 impl Sample {
     /// A sample whose every number depends on `seed`.
     pub fn new(seed: u64) -> Self {
-        Self { seed }
+        Self { seed, world: World::default() }
     }
 
     /// A number from `low` to `high`, both possible, always the same for the same `what` and `day`.
@@ -443,7 +449,13 @@ impl Sample {
         let today = day_of(now, &los_angeles());
         let days = (today - HISTORY_DAYS + 1..=today).rev().filter(|day| *day > BEFORE_SWITCH);
         let posted = days.filter_map(|day| self.post(profile, day));
-        posted.chain(self.post(profile, BEFORE_SWITCH)).filter(|post| post.at <= now).collect()
+        let sample = posted.chain(self.post(profile, BEFORE_SWITCH)).filter(|post| post.at <= now);
+        self.world.posts(profile, false, now).into_iter().chain(sample).collect()
+    }
+
+    /// How much of the day's quota of posts is used.
+    pub fn published(&self, profile: &Profile, now: Timestamp) -> i64 {
+        self.between(0, 3, "quota", day_of(now, &los_angeles())) + self.world.published(profile, now)
     }
 
     /// The post of a day: on about four days a week there is one.
@@ -459,7 +471,8 @@ impl Sample {
             4..=6 => Format::Carousel,
             _ => Format::Image,
         };
-        let caption = usize::try_from(draw("caption", 16)).ok().and_then(|at| CAPTIONS.get(at).copied());
+        let caption =
+            usize::try_from(draw("caption", 16)).ok().and_then(|at| CAPTIONS.get(at)).map(|text| Cow::from(*text));
         Some(Post {
             profile,
             id: format!("179{:02}0000{day:05}000", profile.number),
@@ -495,6 +508,7 @@ impl Sample {
             })
             .filter(|story| story.at <= now && now.as_second() - story.at.as_second() < 86_400)
             .collect();
+        stories.extend(self.world.posts(profile, true, now));
         stories.sort_by_key(|story| std::cmp::Reverse(story.at));
         stories
     }

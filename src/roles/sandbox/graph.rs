@@ -1,6 +1,6 @@
 //! The stand-in itself: a request in, a response out, no I/O. Finds version, token, node and edge, in Graph's order.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::{HashMap, VecDeque};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -32,7 +32,7 @@ pub enum Host {
 /// A request, as a server has read it.
 #[derive(Clone, Debug)]
 pub struct Request {
-    /// The method; only `GET` is served, and `POST` of batches.
+    /// The method.
     pub method: Method,
     /// The host that the listener stands for.
     pub host: Host,
@@ -195,6 +195,7 @@ impl StandIn {
             sample: &self.sample,
             fault,
             usage: RefCell::default(),
+            hangs: Cell::new(false),
         };
         if let Some(fault) = fault {
             let usage = if target.starts_with("act_") {
@@ -227,7 +228,7 @@ impl StandIn {
             Err(refusal) => refusal.into(),
         };
         response.headers.extend(call.usage.borrow().ordinary());
-        response.delay = call.has("hang").then_some(rules::HANG);
+        response.delay = (call.has("hang") || call.hangs.get()).then_some(rules::HANG);
         response
     }
 
@@ -318,9 +319,15 @@ pub(super) struct Call<'a> {
     pub sample: &'a Sample,
     fault: Option<&'static Fault>,
     usage: RefCell<Usage>,
+    hangs: Cell<bool>,
 }
 
 impl Call<'_> {
+    /// The answer will come after ten minutes.
+    pub fn hang(&self) {
+        self.hangs.set(true);
+    }
+
     /// Says whose limits this call counts against.
     pub fn count_as(&self, usage: Usage) {
         self.usage.replace(usage);
@@ -423,7 +430,8 @@ fn route(call: &Call<'_>, path: &[&str]) -> Result<Value, Refusal> {
         return Err(Refusal::new(100, format!("Unsupported {method} request.")));
     };
     if *call.method != Method::GET {
-        return Err(Refusal::not_found(&method, target)); // nothing is written here yet
+        let changed = instagram::change(call, target, edge);
+        return changed.unwrap_or_else(|| Err(Refusal::not_found(&method, target)));
     }
     if marketing::is_ads_path(path) && !call.ads {
         return Err(rules::deprecated_ads_version());

@@ -12,6 +12,7 @@ pub mod graph;
 mod instagram;
 mod marketing;
 mod oauth;
+mod publish;
 mod rules;
 
 use std::net::SocketAddr;

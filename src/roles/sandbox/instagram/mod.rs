@@ -10,6 +10,7 @@ use super::business::{BUSINESSES, Format, Post, Profile, REMARKS, day_of, los_an
 use super::fields::{self, Field, Kind, Member, Paging, Params};
 use super::graph::{Call, Host, unknown_path};
 use super::oauth::INSIGHTS;
+use super::publish;
 use super::rules::{Fault, Refusal, Usage};
 use insights::{LIFETIME, account_insights, results, split, title_of};
 
@@ -72,6 +73,9 @@ pub fn answer(call: &Call<'_>, target: &str, edge: &[&str]) -> Option<Result<Val
         call.count_as(if uncounted { Usage::Uncounted } else { Usage::Instagram(account.id.to_owned()) });
         return Some(on_account(call, &account, edge));
     }
+    if target.starts_with("180") && edge.is_empty() {
+        return publish::container(call, target, &profiles(call));
+    }
     let (profile, kind) = profiles(call).into_iter().find_map(|profile| {
         let rest = target.strip_prefix("17").filter(|rest| target.len() == 17 && rest.is_ascii())?;
         (rest.get(1..3)? == format!("{:02}", profile.number)).then_some((profile, &rest[..1]))
@@ -104,6 +108,18 @@ pub fn answer(call: &Call<'_>, target: &str, edge: &[&str]) -> Option<Result<Val
         }
         _ => None,
     }
+}
+
+/// Changes what the token reaches; `None` when `target` is none of it.
+pub fn change(call: &Call<'_>, target: &str, edge: &[&str]) -> Option<Result<Value, Refusal>> {
+    if let Some(account) = account(call, target) {
+        call.count_as(Usage::Instagram(account.id.to_owned()));
+        return Some(publish::on_account(call, account.profile, edge));
+    }
+    if target.starts_with("180") {
+        return publish::container(call, target, &profiles(call));
+    }
+    None
 }
 
 fn asked(call: &Call<'_>) -> Result<Vec<Field>, Refusal> {
@@ -213,8 +229,8 @@ fn user_edge(call: &Call<'_>, account: &Account<'_>, field: &Field) -> Result<Va
         "stories" => media_list(call, account, field, call.sample.stories(account.profile, call.now), false),
         "insights" => account_insights(call, account, &field.params),
         _ => {
-            let config = json!({"quota_total": 100, "quota_duration": 86_400});
-            let usage = call.sample.between(0, 3, "quota", day_of(call.now, &los_angeles()));
+            let config = json!({"quota_total": publish::QUOTA, "quota_duration": 86_400});
+            let usage = call.sample.published(account.profile, call.now);
             let has = |name: &str| field.fields.iter().any(|field| field.name == name);
             let mut row = Map::new();
             if has("quota_usage") || field.fields.is_empty() {
@@ -260,7 +276,10 @@ fn media_list(
 
 fn on_media(call: &Call<'_>, owner: &Account<'_>, post: &Post, edge: &[&str]) -> Result<Value, Refusal> {
     match edge {
-        [] => media(call, owner, post, &asked(call)?, false),
+        [] => {
+            publish::before_media(call, post);
+            media(call, owner, post, &asked(call)?, false)
+        }
         ["insights"] => media_insights(call, post, &call.params),
         ["children"] => children(post, &asked(call)?),
         ["comments"] => comments(
@@ -286,7 +305,7 @@ fn media(
         Ok(Member::from(match field.name.as_str() {
             "id" => Some(post.id.clone().into()),
             "caption" if call.has("token_in_error") => Some(format!("Our token is {}!", call.text).into()),
-            "caption" => post.caption.map(Value::from),
+            "caption" => post.caption.as_deref().map(Value::from),
             "media_type" => Some(post.format.media_type().into()),
             "media_product_type" => Some(post.format.product_type().into()),
             "media_url" if post.flagged || (discovered && post.format == Format::Carousel) => None,

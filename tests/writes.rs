@@ -1,0 +1,442 @@
+//! What changes the account: publishing as a state machine that posts once, whatever happens on the way.
+
+#[path = "support/process.rs"]
+mod process;
+mod support;
+
+use std::os::unix::fs::PermissionsExt as _;
+use std::sync::Arc;
+use std::time::Duration;
+
+use aiviary::clock::Clock;
+use aiviary::tool::Writes;
+use process::{PATIENCE, Served};
+use serde_json::{Value, json};
+use support::tools::path_of;
+use support::{Fixture, Roles, answer, sample};
+
+const NOW: &str = "2026-11-20T12:00:00Z";
+const TEA: &str = "https://example.com/tea.jpg";
+
+async fn roles() -> Roles {
+    roles_at(Clock::fixed(NOW.parse().unwrap())).await
+}
+
+async fn roles_at(clock: Clock) -> Roles {
+    let fixture = Fixture { clock, writes: Writes::All, ..Fixture::new() };
+    let roles = fixture.start().await;
+    roles.keep(&sample("main")).await;
+    roles
+}
+
+/// What Graph was asked, without the version before each path.
+fn asked(roles: &Roles) -> Vec<String> {
+    let short = |call: String| call.replace("/v26.0/17841405309210001", "/ig").replace("/v26.0", "");
+    roles.graph_seen.calls().into_iter().map(short).collect()
+}
+
+fn posts_with(roles: &Roles, caption: &str) -> usize {
+    // The sandbox itself, past every cache and cursor of ours.
+    let found = asked_of_sandbox(roles, "17841405309210001/media?fields=caption&limit=100");
+    found["data"].as_array().unwrap().iter().filter(|row| row["caption"] == caption).count()
+}
+
+fn asked_of_sandbox(roles: &Roles, target: &str) -> Value {
+    let at = roles.sandbox;
+    let target = format!("/v26.0/{target}&access_token={}", aiviary::roles::sandbox::TOKEN);
+    let (status, body) =
+        std::thread::spawn(move || process::request(at.port(), "GET", &target, &[], "")).join().unwrap();
+    assert_eq!(status, 200, "{body}");
+    serde_json::from_str(&body).unwrap()
+}
+
+async fn publish(roles: &Roles, arguments: Value) -> Value {
+    roles.ig("main", "publish_image", arguments).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_photo_is_out_after_quota_container_look_publishing_and_link() {
+    let roles = roles().await;
+    let value = publish(&roles, json!({"image_url": TEA, "caption": "First flush"})).await;
+    assert_eq!((value["state"].as_str(), value["repeated"].as_bool()), (Some("published"), Some(false)), "{value}");
+    assert!(value["permalink"].as_str().unwrap().starts_with("https://www.instagram.com/p/"), "{value}");
+    let (container, media) = (value["container_id"].as_str().unwrap(), value["media_id"].as_str().unwrap());
+    let steps = [
+        "GET /ig/content_publishing_limit?fields=quota_usage,config".to_owned(),
+        "POST /ig/media".to_owned(),
+        format!("GET /{container}?fields=status_code,status"),
+        "POST /ig/media_publish".to_owned(),
+        format!("GET /{media}?fields=id,permalink,timestamp"),
+    ];
+    assert_eq!(asked(&roles), steps);
+    assert_eq!(posts_with(&roles, "First flush"), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_same_call_again_gives_what_was_stored_and_asks_nobody() {
+    let roles = roles().await;
+    let arguments = json!({"image_url": TEA, "caption": "Once"});
+    let first = publish(&roles, arguments.clone()).await;
+    let before = asked(&roles).len();
+    let mut again = publish(&roles, arguments.clone()).await;
+    assert_eq!(again["repeated"].take(), true);
+    let mut expected = first.clone();
+    expected["repeated"].take();
+    assert_eq!(again, expected);
+    let with_key = json!({"image_url": TEA, "caption": "Once", "idempotency_key": first["idempotency_key"]});
+    assert_eq!(publish(&roles, with_key).await["media_id"], first["media_id"], "the key of the answer is the call's");
+    assert_eq!(asked(&roles).len(), before);
+
+    let once_more = json!({"image_url": TEA, "caption": "Once", "force_new": true});
+    assert_ne!(publish(&roles, once_more).await["media_id"], first["media_id"]);
+    let another = json!({"image_url": TEA, "caption": "Once", "idempotency_key": "second"});
+    assert_eq!(publish(&roles, another).await["repeated"], false);
+    assert_eq!(posts_with(&roles, "Once"), 3);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_a_key_an_hour_counts_and_with_one_seven_days() {
+    let roles = roles().await;
+    let unnamed = json!({"image_url": TEA, "caption": "Hourly"});
+    let named = json!({"image_url": TEA, "caption": "Weekly", "idempotency_key": "week 47/a"});
+    let at = |text: &str| roles.clock.set(text.parse().unwrap());
+    for (now, hourly, weekly) in [
+        ("2026-11-20T12:00:00Z", false, false),
+        ("2026-11-20T12:59:59Z", true, true),
+        ("2026-11-20T13:00:00Z", false, true),
+        ("2026-11-27T11:59:59Z", false, true),
+        ("2026-11-27T12:00:00Z", true, false),
+    ] {
+        at(now);
+        assert_eq!(publish(&roles, unnamed.clone()).await["repeated"], hourly, "{now}");
+        assert_eq!(publish(&roles, named.clone()).await["repeated"], weekly, "{now}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_key_with_other_parameters_is_a_mistake() {
+    let roles = roles().await;
+    publish(&roles, json!({"image_url": TEA, "caption": "A", "idempotency_key": "k"})).await;
+    let other = json!({"image_url": TEA, "caption": "B", "idempotency_key": "k"});
+    let refused = roles.ig_refused("main", "publish_image", other).await;
+    assert_eq!((refused.status, refused.code().as_str()), (400, "invalid_params"));
+    assert!(refused.message().contains("idempotency_key"), "{}", refused.message());
+    assert_eq!(posts_with(&roles, "B"), 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_dry_run_says_what_would_be_sent_and_sends_nothing() {
+    let roles = roles().await;
+    let cases = [
+        ("publish_image", json!({"image_url": TEA, "caption": "Dry", "dry_run": "true"}), 1),
+        ("publish_carousel", json!({"items": [{"image_url": TEA}, {"image_url": TEA}], "dry_run": true}), 2),
+        ("create_media_container", json!({"kind": "image", "image_url": TEA, "dry_run": true}), 1),
+        ("publish_container", json!({"container_id": "18001000000000001", "dry_run": true}), 1),
+    ];
+    for (tool, arguments, requests) in cases {
+        let value = roles.ig("main", tool, arguments).await;
+        assert_eq!(value["dry_run"], true, "{value}");
+        let told: Value = serde_json::from_str(value["would_send"].as_str().unwrap()).unwrap();
+        assert_eq!(told.as_array().unwrap().len(), requests, "{told}");
+        assert!(told[0]["path"].as_str().unwrap().starts_with("/17841405309210001/media"), "{told}");
+    }
+    assert!(asked(&roles).iter().all(|call| call.starts_with("GET ")), "{:?}", asked(&roles));
+    assert!(!roles.path("mcp.db").exists(), "nothing was begun");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_lost_answer_posts_once_and_the_post_is_found() {
+    let roles = roles().await;
+    for word in ["[lost:publish]", "[spam:publish]", "[lost:container]"] {
+        let caption = format!("Tea {word}");
+        let value = publish(&roles, json!({"image_url": TEA, "caption": caption})).await;
+        assert_eq!(value["state"], "published", "{word}: {value}");
+        assert!(value["media_id"].is_string() && value["permalink"].is_string(), "{word}: {value}");
+        assert_eq!(posts_with(&roles, &caption), 1, "{word}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_post_that_cannot_be_told_from_another_is_not_guessed() {
+    let roles = roles().await;
+    let same = |key: &str| json!({"image_url": TEA, "caption": "Twins [lost:publish]", "idempotency_key": key});
+    let first = publish(&roles, same("one")).await;
+    assert!(first["media_id"].is_string(), "{first}");
+    let second = publish(&roles, same("two")).await;
+    assert_eq!((second["state"].as_str(), second["media_id"].is_null()), (Some("published"), true), "{second}");
+    assert!(second["note"].as_str().unwrap().contains("could not be told"), "{second}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_that_meta_cannot_fetch_at_first_is_tried_again() {
+    let roles = roles().await;
+    let value = publish(&roles, json!({"image_url": "https://example.com/flaky.jpg"})).await;
+    assert_eq!(value["state"], "published");
+    let refused =
+        roles.ig_refused("main", "publish_image", json!({"image_url": "https://example.com/missing.jpg"})).await;
+    assert_eq!((refused.status, refused.code().as_str()), (422, "rejected_by_meta"));
+    assert!(refused.message().contains("could not be fetched"), "{}", refused.message());
+    let creations = asked(&roles).iter().filter(|call| *call == "POST /ig/media").count();
+    assert_eq!(creations, 2 + 3);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_reel_that_takes_long_is_gone_on_with_by_the_same_call() {
+    let roles = roles().await;
+    let reel = json!({"video_url": "https://example.com/five.mp4", "caption": "Five cups", "wait_s": 0});
+    let first = roles.ig("main", "publish_reel", reel.clone()).await;
+    assert_eq!((first["state"].as_str(), first["media_id"].is_null()), (Some("processing"), true), "{first}");
+    let second = roles
+        .ig(
+            "main",
+            "publish_reel",
+            json!({
+                "video_url": "https://example.com/five.mp4", "caption": "Five cups", "wait_s": 20,
+            }),
+        )
+        .await;
+    assert_eq!(second["state"], "published", "{second}");
+    assert_eq!(second["container_id"], first["container_id"]);
+    assert!(second["permalink"].as_str().unwrap().contains("/reel/"), "{second}");
+    assert_eq!(posts_with(&roles, "Five cups"), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_video_that_meta_cannot_take_is_refused_with_what_to_change_and_made_anew_next_time() {
+    let roles = roles().await;
+    let reel = json!({"video_url": "https://example.com/broken.mp4"});
+    for containers in 1..=2 {
+        let refused = roles.ig_refused("main", "publish_reel", reel.clone()).await;
+        assert_eq!((refused.status, refused.code().as_str()), (422, "rejected_by_meta"));
+        assert!(refused.message().contains("2207026") && refused.message().contains("H.264"), "{}", refused.message());
+        let made = asked(&roles).iter().filter(|call| *call == "POST /ig/media").count();
+        assert_eq!(made, containers);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_album_is_made_of_its_items_in_their_order_and_counts_once() {
+    let roles = roles().await;
+    let items =
+        json!([{"image_url": TEA, "alt_text": "Tea"}, {"video_url": "https://example.com/2.mp4"}, {"image_url": TEA}]);
+    let value = roles.ig("main", "publish_carousel", json!({"items": items, "caption": "Three"})).await;
+    assert_eq!(value["state"], "published", "{value}");
+    let calls = asked(&roles);
+    assert_eq!(calls.iter().filter(|call| *call == "POST /ig/media").count(), 4);
+    assert_eq!(calls.iter().filter(|call| *call == "POST /ig/media_publish").count(), 1);
+    let left = value["quota_left"].as_i64().unwrap();
+    let limit = asked_of_sandbox(&roles, "17841405309210001/content_publishing_limit?fields=quota_usage,config");
+    assert_eq!(100 - limit["data"][0]["quota_usage"].as_i64().unwrap(), left);
+
+    let bad = json!([{"image_url": TEA}, {"image_url": "https://example.com/wide.jpg"}]);
+    let refused = roles.ig_refused("main", "publish_carousel", json!({"items": bad})).await;
+    assert!(refused.message().contains("item 2") && refused.message().contains("1.91:1"), "{}", refused.message());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_story_is_out_and_is_found_again_among_the_stories() {
+    let roles = roles().await;
+    let value = roles.ig("main", "publish_story", json!({"image_url": "https://example.com/today.jpg"})).await;
+    assert_eq!(value["state"], "published", "{value}");
+    assert!(value["permalink"].as_str().unwrap().contains("/stories/"), "{value}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_staged_is_published_by_another_call() {
+    let roles = roles().await;
+    let staged = roles
+        .ig("main", "create_media_container", json!({"kind": "image", "image_url": TEA, "caption": "Later"}))
+        .await;
+    assert_eq!(
+        (staged["state"].as_str(), staged["expires_at"].as_str()),
+        (Some("staged"), Some("2026-11-21T12:00:00Z"))
+    );
+    assert_eq!(posts_with(&roles, "Later"), 0);
+    let container = json!({"container_id": staged["container_id"]});
+    let status = roles.ig("main", "get_container_status", container.clone()).await;
+    assert_eq!(status["state"], "FINISHED", "{status}");
+    let value = roles.ig("main", "publish_container", container.clone()).await;
+    assert_eq!(value["state"], "published", "{value}");
+    assert_eq!(roles.ig("main", "publish_container", container.clone()).await["repeated"], true);
+    assert_eq!(posts_with(&roles, "Later"), 1);
+    assert_eq!(roles.ig("main", "get_container_status", container).await["state"], "PUBLISHED");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_equal_calls_at_once_post_once() {
+    let roles = Arc::new(roles().await);
+    let arguments = json!({"image_url": TEA, "caption": "Both at once"});
+    let calls = (0..4).map(|_| {
+        let (roles, arguments) = (roles.clone(), arguments.clone());
+        tokio::spawn(async move { publish(&roles, arguments).await })
+    });
+    let mut repeated = Vec::new();
+    for call in calls.collect::<Vec<_>>() {
+        repeated.push(call.await.unwrap()["repeated"].as_bool().unwrap());
+    }
+    repeated.sort_unstable();
+    assert_eq!(repeated, [false, true, true, true]);
+    assert_eq!(posts_with(&roles, "Both at once"), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_a_journal_nothing_is_sent() {
+    let roles = roles().await;
+    std::fs::write(roles.path("mcp.db"), "no journal at all, but somebody's notes").unwrap();
+    std::fs::set_permissions(roles.path("mcp.db"), std::fs::Permissions::from_mode(0o600)).unwrap();
+    let refused = roles.ig_refused("main", "publish_image", json!({"image_url": TEA})).await;
+    assert_eq!((refused.status, refused.code().as_str()), (503, "state_unavailable"));
+    assert!(asked(&roles).iter().all(|call| !call.starts_with("POST")), "{:?}", asked(&roles));
+    assert!(refused.message().contains("[mcp] state"), "{}", refused.message());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_meta_would_refuse_is_told_before_anything_is_sent() {
+    let roles = roles().await;
+    let many = "#a ".repeat(31);
+    for (tool, arguments, names) in [
+        ("publish_image", json!({"image_url": "http://example.com/a.jpg"}), "image_url"),
+        ("publish_image", json!({"image_url": "https://localhost/a.jpg"}), "image_url"),
+        ("publish_image", json!({"image_url": "https://10.0.0.1/a.jpg"}), "image_url"),
+        ("publish_image", json!({"image_url": "https://[::ffff:127.0.0.1]/a.jpg"}), "image_url"),
+        ("publish_image", json!({"image_url": "https://user:secret@example.com/a.jpg"}), "image_url"),
+        ("publish_image", json!({"image_url": TEA, "caption": many}), "caption"),
+        ("publish_image", json!({"image_url": TEA, "caption": "a".repeat(2201)}), "caption"),
+        ("publish_image", json!({"image_url": TEA, "user_tags": [{"username": "a", "x": "1.5"}]}), "user_tags"),
+        ("publish_image", json!({"image_url": TEA, "user_tags": [{"name": "a"}]}), "user_tags"),
+        (
+            "publish_reel",
+            json!({"video_url": "https://example.com/a.mp4", "user_tags": [{"username": "a", "x": "0.5"}]}),
+            "user_tags",
+        ),
+        ("publish_carousel", json!({"items": [{"image_url": TEA}]}), "items"),
+        ("publish_carousel", json!({"items": [{"image_url": TEA}, {"alt_text": "a"}]}), "number 2"),
+        ("publish_story", json!({"alt_text": "a"}), "alt_text"),
+        ("publish_story", json!({}), "image_url"),
+        ("create_media_container", json!({"kind": "story", "image_url": TEA, "caption": "a"}), "caption"),
+    ] {
+        let refused = roles.ig_refused("main", tool, arguments.clone()).await;
+        assert_eq!((refused.status, refused.code().as_str()), (400, "invalid_params"), "{tool} {arguments}");
+        assert!(refused.message().contains(names), "{tool} {arguments}: {}", refused.message());
+        assert!(!refused.message().contains("secret"), "{}", refused.message());
+    }
+    assert!(asked(&roles).is_empty(), "{:?}", asked(&roles));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_names_of_co_authors_lose_the_sign_that_meta_refuses() {
+    let roles = roles().await;
+    let value = publish(&roles, json!({"image_url": TEA, "collaborators": ["@mira.tea"], "caption": "Together"})).await;
+    assert_eq!(value["state"], "published", "{value}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_used_up_quota_is_told_before_anything_is_made() {
+    let roles = roles().await;
+    loop {
+        let arguments = json!({"image_url": TEA, "force_new": true});
+        let body = json!({"method": "publish_image", "params": arguments}).to_string();
+        let came = roles.post_mcp(roles.instagram, &path_of("main"), body).await;
+        if came.status != 200 {
+            assert_eq!((came.status, came.code().as_str()), (429, "rate_limited"), "{}", came.text);
+            assert_eq!(came.header("retry-after"), Some("3600"));
+            break;
+        }
+        assert!(came.json()["quota_left"].as_i64().unwrap() >= 0, "{}", came.text);
+    }
+    assert!(asked(&roles).last().unwrap().starts_with("GET /ig/content_publishing_limit"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_off_is_not_listed_and_says_how_to_turn_it_on() {
+    let roles = Fixture::new().start().await;
+    roles.keep(&sample("main")).await;
+    let refused = roles.ig_refused("main", "publish_image", json!({"image_url": TEA})).await;
+    assert_eq!((refused.status, refused.code().as_str()), (422, "writes_off"));
+    assert!(refused.message().contains("writes = \"on\""), "{}", refused.message());
+    let list = roles.rpc(roles.instagram, "/mcp", &json!({"jsonrpc": "2.0", "id": 1, "method": "tools/list"})).await;
+    assert!(!list.text.contains("publish_image"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_mcp_client_that_asks_for_it_is_told_how_far_a_post_came() {
+    let roles = roles().await;
+    let body = json!({"jsonrpc": "2.0", "id": 9, "method": "tools/call", "params": {
+        "name": "publish_image", "arguments": {"image_url": TEA}, "_meta": {"progressToken": "p1"},
+    }});
+    let came = roles.rpc(roles.instagram, "/mcp", &body).await;
+    let messages: Vec<Value> =
+        came.text.lines().filter_map(|line| serde_json::from_str(line.strip_prefix("data:")?.trim()).ok()).collect();
+    let steps: Vec<f64> = messages
+        .iter()
+        .filter(|message| message["method"] == "notifications/progress")
+        .map(|message| {
+            assert_eq!(message["params"]["progressToken"], "p1");
+            message["params"]["progress"].as_f64().unwrap()
+        })
+        .collect();
+    assert!(steps.len() >= 3 && steps.windows(2).all(|pair| pair[0] < pair[1]), "{steps:?} of {}", came.text);
+    let last = messages.last().unwrap();
+    assert_eq!(
+        (&last["id"], &last["result"]["structuredContent"]["state"]),
+        (&json!(9), &json!("published")),
+        "{last}"
+    );
+}
+
+/// The role as a process of its own, on the connect and the sandbox of `roles`.
+fn instagram(roles: &Roles) -> (Served, u16) {
+    let (connect, graph) = (format!("http://{}", roles.internal), format!("http://{}", roles.sandbox));
+    let served = Served::start(
+        roles.folder.path(),
+        &["serve", "mcp", "--platform", "instagram"],
+        &[
+            ("AIVIARY__MCP__CONNECT_URL", &connect),
+            ("AIVIARY__GRAPH__BASE_URL", &graph),
+            ("AIVIARY__MCP__STATE", "killed.db"),
+            ("AIVIARY__MCP__INSTAGRAM__WRITES", "on"),
+            ("AIVIARY__MCP__INSTAGRAM__LISTEN", "127.0.0.1:0"),
+        ],
+    );
+    let port = served.port("mcp listens on 127.0.0.1:");
+    (served, port)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn killed_at_any_step_it_posts_once_all_the_same() {
+    // The killed process has the system's clock.
+    let roles = roles_at(Clock::system()).await;
+    // The step at which it is killed, and the request that the sandbox has seen by then.
+    for (step, seen) in [
+        ("[hang:container]", "POST /ig/media"),
+        ("[hang:status]", "GET /180"),
+        ("[hang:publish]", "POST /ig/media_publish"),
+        ("[hang:permalink]", "?fields=id,permalink,timestamp"),
+    ] {
+        let caption = format!("Killed at {step}");
+        let body = json!({"method": "publish_image", "params": {"image_url": TEA, "caption": caption}}).to_string();
+        let before = asked(&roles).len();
+        let (first, port) = instagram(&roles);
+        let url = format!("http://127.0.0.1:{port}{}", path_of("main"));
+        let post = roles.http.post(&url).header("content-type", "application/json").body(body.clone());
+        let call = tokio::spawn(post.send());
+        let reached = async {
+            while !asked(&roles)[before..].iter().any(|call| call.contains(seen)) {
+                tokio::task::yield_now().await;
+            }
+        };
+        tokio::time::timeout(PATIENCE, reached).await.unwrap_or_else(|_| panic!("{step} was not reached"));
+        first.end("KILL");
+        assert!(call.await.unwrap().is_err(), "{step}: its caller has no answer");
+
+        let (second, port) = instagram(&roles);
+        let url = format!("http://127.0.0.1:{port}{}", path_of("main"));
+        let again = roles.http.post(&url).header("content-type", "application/json").timeout(Duration::from_secs(60));
+        let came = answer(again.body(body)).await;
+        assert_eq!(came.status, 200, "{step}: {}", came.text);
+        assert_eq!(came.json()["state"], "published", "{step}: {}", came.text);
+        assert!(came.json()["media_id"].is_string(), "{step}: {}", came.text);
+        assert_eq!(posts_with(&roles, &caption), 1, "{step}");
+        second.end("KILL");
+    }
+}
