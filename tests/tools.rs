@@ -179,6 +179,20 @@ async fn arguments(roles: &Roles, tool: &Tool) -> Value {
         let staged = roles.ig("main", "create_media_container", staged).await;
         arguments.insert("container_id".to_owned(), staged["container_id"].clone());
     }
+    if arguments.contains_key("conversation_id") {
+        let threads = roles.ig("main", "list_conversations", json!({"limit": 1})).await;
+        arguments.insert("conversation_id".to_owned(), threads["conversations"][0]["id"].clone());
+    }
+    for person in ["recipient_id", "sender_id"] {
+        if arguments.contains_key(person) {
+            arguments.insert(person.to_owned(), "33010000000000000".into());
+        }
+    }
+    if arguments.contains_key("comment_id") {
+        let post = roles.graph_ids("17841405309210001/media?limit=1").await.remove(0);
+        let comment = roles.graph_ids(&format!("{post}/comments?limit=1")).await.remove(0);
+        arguments.insert("comment_id".to_owned(), comment.into());
+    }
     arguments.into()
 }
 

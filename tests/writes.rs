@@ -12,7 +12,7 @@ use aiviary::clock::Clock;
 use aiviary::tool::Writes;
 use process::{PATIENCE, Served};
 use serde_json::{Value, json};
-use support::tools::path_of;
+use support::tools::{by_instagram_login, path_of, with};
 use support::{Fixture, Roles, answer, sample};
 
 const NOW: &str = "2026-11-20T12:00:00Z";
@@ -382,6 +382,107 @@ async fn an_mcp_client_that_asks_for_it_is_told_how_far_a_post_came() {
         (&json!(9), &json!("published")),
         "{last}"
     );
+}
+
+// Messages.
+
+/// Who wrote 2 hours ago, and 30, 60 and 400.
+const PEOPLE: [&str; 4] = ["33010000000000000", "33010000000000001", "33010000000000002", "33010000000000003"];
+
+#[tokio::test(flavor = "multi_thread")]
+async fn threads_say_who_wrote_last_and_until_when_an_answer_may_go_out() {
+    let roles = roles().await;
+    let list = roles.ig("main", "list_conversations", json!({})).await;
+    let threads = list["conversations"].as_array().unwrap();
+    let people: Vec<&str> = threads.iter().map(|thread| thread["participant_id"].as_str().unwrap()).collect();
+    assert_eq!(people, PEOPLE, "newest first");
+    let first = &threads[0];
+    let facts = (&first["participant_username"], &first["last_from_us"], &first["closes_at"]);
+    assert_eq!(facts, (&json!("mona.reads"), &json!(false), &json!("2026-11-21T10:00:00Z")));
+    let thread = roles.ig("main", "get_conversation", json!({"conversation_id": first["id"]})).await;
+    let ours: Vec<bool> =
+        thread["messages"].as_array().unwrap().iter().map(|row| row["from_us"].as_bool().unwrap()).collect();
+    assert_eq!(ours, [false, true]);
+    for (person, open) in PEOPLE.into_iter().zip([true, false, false, false]) {
+        let window = roles.ig("main", "get_message_window", json!({"recipient_id": person})).await;
+        assert_eq!(window["open"], open, "{person}: {window}");
+    }
+    let sender = roles.ig("main", "get_message_sender", json!({"sender_id": PEOPLE[0]})).await;
+    assert_eq!(sender["username"], "mona.reads");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_message_goes_out_within_the_window_only_and_once() {
+    let roles = roles().await;
+    let send = |person: &str, text: &str| json!({"recipient_id": person, "message": text});
+    let value = roles.ig("main", "send_message", send(PEOPLE[0], "It is back")).await;
+    assert_eq!((&value["recipient_id"], &value["repeated"]), (&json!(PEOPLE[0]), &json!(false)), "{value}");
+    assert_eq!(roles.ig("main", "send_message", send(PEOPLE[0], "It is back")).await["repeated"], true);
+    // The answer is lost: it is found in the thread, and not sent again.
+    let lost = roles.ig("main", "send_message", send(PEOPLE[0], "Come by [lost]")).await;
+    assert!(lost["message_id"].is_string(), "{lost}");
+    let thread = roles.ig("main", "list_conversations", json!({"limit": 1})).await;
+    let id = &thread["conversations"][0]["id"];
+    let messages = roles.ig("main", "get_conversation", json!({"conversation_id": id})).await;
+    let texts: Vec<&str> =
+        messages["messages"].as_array().unwrap().iter().map(|row| row["text"].as_str().unwrap()).collect();
+    assert_eq!(texts.iter().filter(|text| **text == "It is back").count(), 1, "{texts:?}");
+    assert_eq!(texts.iter().filter(|text| **text == "Come by [lost]").count(), 1, "{texts:?}");
+
+    for (person, words) in [(PEOPLE[1], "closed at 2026-11-20T06:00:00Z"), ("33000000000000009", "cold messages")] {
+        let refused = roles.ig_refused("main", "send_message", send(person, "Hello")).await;
+        assert_eq!((refused.status, refused.code().as_str()), (422, "rejected_by_meta"));
+        assert!(refused.message().contains(words), "{}", refused.message());
+    }
+    let human = json!({"recipient_id": PEOPLE[1], "message": "A person writes", "human_agent": true});
+    assert!(roles.ig("main", "send_message", human).await["message_id"].is_string());
+    for arguments in [
+        json!({"recipient_id": PEOPLE[0]}),
+        json!({"recipient_id": PEOPLE[0], "message": "é".repeat(501)}),
+        json!({"recipient_id": PEOPLE[0], "attachment_url": "https://example.com/a.pdf"}),
+        json!({"recipient_id": PEOPLE[0], "attachment_url": "https://127.0.0.1/a.pdf", "attachment_type": "file"}),
+    ] {
+        assert_eq!(roles.ig_refused("main", "send_message", arguments).await.code(), "invalid_params");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_comment_is_answered_in_private_once() {
+    let roles = roles().await;
+    let post = roles.ig("main", "get_recent_media", json!({"limit": 1})).await["media"][0]["id"].clone();
+    let comments = asked_of_sandbox(&roles, &format!("{}/comments?fields=id&limit=1", post.as_str().unwrap()));
+    let comment = comments["data"][0]["id"].clone();
+    let reply = |text: &str| json!({"comment_id": comment, "message": text});
+    let value = roles.ig("main", "send_private_reply", reply("Here it is")).await;
+    assert!(value["message_id"].is_string(), "{value}");
+    let refused = roles.ig_refused("main", "send_private_reply", reply("And again")).await;
+    assert_eq!(refused.code(), "rejected_by_meta", "{}", refused.text);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_thread_is_marked_and_reacted_to() {
+    let roles = roles().await;
+    let seen = roles.ig("main", "mark_conversation_seen", json!({"recipient_id": PEOPLE[2]})).await;
+    assert_eq!(seen["success"], true);
+    let id = "aWdfZAG1faXRlbToxOk1lc3NhZA01x0a";
+    for reaction in ["love", "none"] {
+        let arguments = json!({"recipient_id": PEOPLE[0], "message_id": id, "reaction": reaction});
+        assert_eq!(roles.ig("main", "react_to_message", arguments).await["success"], true);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn messages_need_the_page_and_its_token_is_never_seen() {
+    let roles = roles().await;
+    roles.keep(&with("pageless", json!({"facebook_page_id": null}))).await;
+    let refused = roles.ig_refused("pageless", "list_conversations", json!({})).await;
+    assert_eq!((refused.status, refused.code().as_str()), (409, "missing_account"));
+    roles.keep(&by_instagram_login("direct")).await;
+    let list = roles.ig("direct", "list_conversations", json!({})).await;
+    assert_eq!(list["conversations"].as_array().unwrap().len(), 4, "{list}");
+    assert!(asked(&roles).iter().all(|call| !call.contains(aiviary::roles::sandbox::PAGE_TOKEN)));
+    roles.ig("main", "list_conversations", json!({})).await;
+    assert!(!support::logs().text().contains(aiviary::roles::sandbox::PAGE_TOKEN));
 }
 
 /// The role as a process of its own, on the connect and the sandbox of `roles`.

@@ -250,6 +250,7 @@ impl Config {
             connect: self.connect_at.clone(),
             connect_key: all.remove("CONNECT_SERVICE_KEY"),
             keys: all.remove("MCP_API_KEY"),
+            app_secret: all.remove("META_APP_SECRET"),
             state: self.mcp.state.clone(),
             drain: self.mcp.drain,
             clock: Clock::system(),

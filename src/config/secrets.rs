@@ -49,7 +49,7 @@ pub const SECRETS: [Named; 7] = [
     Named { name: "VM_API_KEY", roles: CONNECT, required: true, in_sandbox: InSandbox::Own },
     // Required where the store is NocoDB.
     Named { name: "NOCODB_TOKEN", roles: CONNECT, required: false, in_sandbox: InSandbox::Absent },
-    Named { name: "META_APP_SECRET", roles: CONNECT, required: false, in_sandbox: InSandbox::Absent },
+    Named { name: "META_APP_SECRET", roles: ALL, required: false, in_sandbox: InSandbox::Absent },
     Named { name: "INSTAGRAM_APP_SECRET", roles: CONNECT, required: false, in_sandbox: InSandbox::Absent },
     Named { name: "CONNECT_SERVICE_KEY", roles: ALL, required: false, in_sandbox: InSandbox::Same },
     Named { name: "MCP_API_KEY", roles: MCP, required: false, in_sandbox: InSandbox::Same },

@@ -21,6 +21,7 @@ use futures_util::future::join_all;
 use percent_encoding::utf8_percent_encode;
 use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValue};
 use reqwest::{Method, Url};
+use ring::hmac;
 use serde_json::{Value, json};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, sleep, timeout_at};
@@ -143,6 +144,14 @@ pub fn install_crypto_provider() {
     let _ = rustls::crypto::ring::default_provider().install_default();
 }
 
+/// Meta's proof that a caller knows the app secret: HMAC-SHA-256 over the token, in hex
+/// (developers.facebook.com/docs/graph-api/securing-requests).
+#[must_use]
+pub fn proof(app_secret: &Secret, token: &Secret) -> Secret {
+    let key = hmac::Key::new(hmac::HMAC_SHA256, app_secret.expose().as_bytes());
+    Secret::new(hex::encode(hmac::sign(&key, token.expose().as_bytes())))
+}
+
 /// Which of Meta's hosts a credential belongs to; neither takes the other's tokens.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Host {
@@ -163,6 +172,8 @@ pub struct Caller {
     pub token: Secret,
     /// `appsecret_proof` of that token, where the app's secret is known.
     pub proof: Option<Secret>,
+    /// The app's secret, where it is known: for proofs of a Page's token.
+    pub app_secret: Option<Arc<Secret>>,
     /// When everything ends: waiting, attempts and repetitions.
     pub deadline: Instant,
     /// Whether it may change anything: a session without refuses [`Session::post`] and [`Session::delete`].
@@ -362,12 +373,26 @@ impl Session {
         self.run_batch(requests, false).await
     }
 
-    /// The same call with another token, as a Page's own: same client, host and deadline. This session's
-    /// [`Session::scrubber`] knows its secrets too.
-    #[must_use]
-    pub fn with_token(&self, token: Secret, proof: Option<Secret>) -> Session {
+    /// The same call with the Page's own token, which Meta wants for a Page's messages: same client, host and deadline.
+    /// This session's [`Session::scrubber`] knows the secrets too. One read; the token lives as long as the session.
+    ///
+    /// # Errors
+    ///
+    /// As [`Session::get`]; [`ErrorKind::MissingPermission`] where Meta gives no token of the Page.
+    pub async fn as_page(&self, page: &str) -> Result<Session, GraphError> {
+        let mut answer = self.get(&Request::new("{}", &[page])?.fields("access_token").for_token()).await?;
+        let Value::String(token) = answer["access_token"].take() else {
+            let permission = Some("pages_show_list".to_owned());
+            return Err(GraphError::of_kind(ErrorKind::MissingPermission { permission }));
+        };
+        Ok(self.with_token(Secret::new(token)))
+    }
+
+    fn with_token(&self, token: Secret) -> Session {
+        let app_secret = self.caller.app_secret.clone();
+        let proof = app_secret.as_ref().map(|app_secret| proof(app_secret, &token));
         self.scrubber.learn(&token, proof.as_ref());
-        let caller = Caller { key: self.caller.key.clone(), token, proof, ..self.caller };
+        let caller = Caller { key: self.caller.key.clone(), token, proof, app_secret, ..self.caller };
         Session {
             graph: self.graph.clone(),
             caller,
@@ -432,7 +457,11 @@ impl Session {
         let status = answer.get("code").and_then(Value::as_u64).and_then(|code| u16::try_from(code).ok());
         let body = answer.get("body").and_then(Value::as_str);
         match (status, body) {
-            (Some(status), Some(body)) => self.interpret(status, body.as_bytes()).and_then(object),
+            (Some(status), Some(body)) => {
+                let mut value = self.interpret(status, body.as_bytes()).and_then(object)?;
+                page::strip_links(&mut value);
+                Ok(value)
+            }
             _ => Err(GraphError::malformed()),
         }
     }
@@ -497,8 +526,12 @@ impl Session {
             url.push_str(&inner.settings.version);
         }
         url.push_str(request.path());
-        let params = request.encoded(self.caller.proof.as_ref().map(Secret::expose));
-        let http = if *method == Method::POST {
+        let proof = self.caller.proof.as_ref().map(Secret::expose);
+        let params = request.encoded(proof);
+        let http = if *method == Method::POST && request.is_json() {
+            let json = HeaderValue::from_static("application/json");
+            inner.http.post(url).header(CONTENT_TYPE, json).body(request.json(proof))
+        } else if *method == Method::POST {
             let form = HeaderValue::from_static("application/x-www-form-urlencoded");
             inner.http.post(url).header(CONTENT_TYPE, form).body(params)
         } else {
@@ -514,7 +547,11 @@ impl Session {
         if status.is_redirection() {
             return Err(GraphError::answer(status.as_u16(), Fault::Redirect));
         }
-        self.read(response).await
+        let mut value = self.read(response).await?;
+        if !request.is_for_token() {
+            page::strip_links(&mut value);
+        }
+        Ok(value)
     }
 
     /// The only place where a token leaves its wrapper to be sent.
@@ -541,10 +578,10 @@ impl Session {
         self.interpret(status, &body)
     }
 
-    /// Takes the value out of an answer, and Graph's links out of the value.
+    /// Takes the value out of an answer; Graph's links are still in it.
     fn interpret(&self, status: u16, body: &[u8]) -> Result<Value, GraphError> {
         // serde_json stops at a depth of 128.
-        let mut value = match serde_json::from_slice::<Value>(body) {
+        let value = match serde_json::from_slice::<Value>(body) {
             Ok(value) => value,
             Err(error) => {
                 let fault = match body.trim_ascii_start().first() {
@@ -561,7 +598,6 @@ impl Session {
         if !(200..300).contains(&status) {
             return Err(self.with_retry_after(GraphError::answer(status, Fault::NoReason)));
         }
-        page::strip_links(&mut value);
         Ok(value)
     }
 

@@ -14,6 +14,8 @@ pub(super) const ESCAPED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_'
 pub struct Request {
     path: String,
     versioned: bool,
+    json: bool,
+    for_token: bool,
     params: Vec<(&'static str, String)>,
 }
 
@@ -42,14 +44,14 @@ impl Request {
             }
         }
         match nodes.next() {
-            None => Ok(Self { path, versioned: true, params: Vec::new() }),
+            None => Ok(Self { path, versioned: true, json: false, for_token: false, params: Vec::new() }),
             Some(_) => Err(GraphError::invalid("there are more ids than the path takes")),
         }
     }
 
     /// The root of a version, where batches go.
     pub(super) fn root() -> Self {
-        Self { path: "/".to_owned(), versioned: true, params: Vec::new() }
+        Self { path: "/".to_owned(), versioned: true, json: false, for_token: false, params: Vec::new() }
     }
 
     /// The same path without a version before it, as Instagram's `refresh_access_token` wants it.
@@ -69,6 +71,36 @@ impl Request {
     #[must_use]
     pub fn fields(self, fields: impl Into<String>) -> Self {
         self.query("fields", fields)
+    }
+
+    /// Asks for another token: the only request whose answer keeps one.
+    pub(super) fn for_token(self) -> Self {
+        Self { for_token: true, ..self }
+    }
+
+    pub(super) fn is_for_token(&self) -> bool {
+        self.for_token
+    }
+
+    /// As JSON where it is posted, which messages want; a parameter that is an object's text becomes the object.
+    #[must_use]
+    pub fn as_json(self) -> Self {
+        Self { json: true, ..self }
+    }
+
+    pub(super) fn is_json(&self) -> bool {
+        self.json
+    }
+
+    /// The body of a posted [`Request::as_json`].
+    pub(super) fn json(&self, proof: Option<&str>) -> String {
+        let value = |text: &str| match serde_json::from_str(text) {
+            Ok(object @ serde_json::Value::Object(_)) => object,
+            _ => text.into(),
+        };
+        let params = self.params.iter().map(|(name, text)| ((*name).to_owned(), value(text)));
+        let proof = proof.map(|proof| ("appsecret_proof".to_owned(), proof.into()));
+        serde_json::Value::Object(params.chain(proof).collect()).to_string()
     }
 
     /// What would be sent, for people: method, path and parameters. Holds no secret, as no parameter does.

@@ -369,7 +369,7 @@ async fn what_meta_says_is_scrubbed() {
     assert_eq!(said.trace_id.as_deref(), Some("A1"));
     assert!(!format!("{error:?} {error}").contains("EAAtest"));
 
-    let page = session.with_token(Secret::new("EAApage-token".to_owned()), None);
+    let page = session.with_token(Secret::new("EAApage-token".to_owned()));
     let mut text = format!("{TOKEN} EAApage-token");
     assert_eq!((page.scrubber().scrub(&mut text), text.as_str()), (2, "[secret] [secret]"));
     let mut text = "EAApage-token".to_owned();

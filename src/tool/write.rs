@@ -185,6 +185,18 @@ impl Writer {
     where
         F: Fn() -> BoxFuture<'static, Result<Found, ToolError>>,
     {
+        let graph = Arc::clone(&self.graph);
+        self.once_as(&graph, request, find).await
+    }
+
+    /// As [`Writer::once`], with another token of the same call.
+    ///
+    /// # Errors
+    /// As [`Writer::once`].
+    pub async fn once_as<F>(&mut self, graph: &Session, request: &Request, find: F) -> Result<Value, ToolError>
+    where
+        F: Fn() -> BoxFuture<'static, Result<Found, ToolError>>,
+    {
         if self.state()["sent"] == true {
             match find().await? {
                 Found::Made(value) => return Ok(value),
@@ -194,7 +206,7 @@ impl Writer {
         }
         self.announce(std::slice::from_ref(request))?;
         self.remember(json!({ "sent": true })).await?;
-        match self.post(request).await {
+        match self.post_as(graph, request).await {
             Err(ToolError::Graph(error)) if error.kind == ErrorKind::OutcomeUnknown => match find().await {
                 Ok(Found::Made(value)) => Ok(value),
                 // Nothing was found, which may only mean that it does not show yet: the next call looks again.

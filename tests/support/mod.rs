@@ -179,6 +179,7 @@ impl Fixture {
             connect: self.connect.clone().unwrap_or(mcp::ConnectAt::Url(format!("http://{connect}"))),
             connect_key: self.service_key_sent.clone().or_else(|| self.service_key.clone()).map(Secret::new),
             keys: self.mcp_key.clone().map(Secret::new),
+            app_secret: self.app_secret.clone().map(Secret::new),
             state: self.path("mcp.db"),
             graph: graph::Settings {
                 instagram_base_url: format!("{base}{}", sandbox::INSTAGRAM_PATH),

@@ -3,6 +3,7 @@
 mod account;
 mod insights;
 mod media;
+mod messages;
 mod publish;
 mod window;
 
@@ -23,6 +24,14 @@ pub const CATALOGUE: &[Tool] = &[
     publish::CREATE_MEDIA_CONTAINER,
     publish::GET_CONTAINER_STATUS,
     publish::PUBLISH_CONTAINER,
+    messages::LIST_CONVERSATIONS,
+    messages::GET_CONVERSATION,
+    messages::GET_MESSAGE_SENDER,
+    messages::GET_MESSAGE_WINDOW,
+    messages::SEND_MESSAGE,
+    messages::SEND_PRIVATE_REPLY,
+    messages::MARK_CONVERSATION_SEEN,
+    messages::REACT_TO_MESSAGE,
 ];
 
 /// Permissions of every tool, Facebook Login.

@@ -422,7 +422,7 @@ fn check_files(args: &Args, notes: &mut Vec<String>) -> Result<(), ArgumentError
 }
 
 /// An address that Meta can fetch from outside.
-fn public(text: &str, name: &str) -> Result<Url, ArgumentError> {
+pub(super) fn public(text: &str, name: &str) -> Result<Url, ArgumentError> {
     let wrong = |expected: &str| ArgumentError::of(name, expected);
     let url = Url::parse(text).map_err(|_| wrong("must be an address such as https://example.com/tea.jpg"))?;
     if url.scheme() != "https" {
@@ -783,7 +783,7 @@ fn is_doubtful(error: &GraphError) -> bool {
 }
 
 /// Meta cuts moments to seconds, and its clock is not ours.
-const CLOCKS_DIFFER: SignedDuration = SignedDuration::from_secs(5);
+pub(super) const CLOCKS_DIFFER: SignedDuration = SignedDuration::from_secs(5);
 
 /// The container says that it is out, and its answer was lost: finds the post, and takes none unseen.
 async fn found(

@@ -106,6 +106,7 @@ impl StandIn {
             host: Host::Facebook,
             token: Secret::new("EAAtest".to_owned()),
             proof: None,
+            app_secret: None,
             deadline: tokio::time::Instant::now() + Duration::from_secs(45),
             writes: false,
         });

@@ -62,6 +62,8 @@ pub struct Settings {
     pub connect_key: Option<Secret>,
     /// `MCP_API_KEY`, where set: what callers must carry; one or several.
     pub keys: Option<Secret>,
+    /// `META_APP_SECRET`, where set: for proofs of a Page's own token.
+    pub app_secret: Option<Secret>,
     /// The journal of writes.
     pub state: PathBuf,
     /// The Graph API.

@@ -20,6 +20,7 @@ use crate::credential::{ClientId, Login};
 use crate::exposure::Rules;
 use crate::graph::{Caller, Graph, Host, Scrubber, Session};
 use crate::platforms::Platform;
+use crate::secret::Secret;
 use crate::server::{Failure, Keys, Readiness};
 use crate::telemetry::Metrics;
 use crate::tool::param::{nearest, shown};
@@ -146,6 +147,7 @@ pub struct Mcp {
     keys: Option<Keys>,
     rules: Rules,
     clock: Clock,
+    app_secret: Option<Arc<Secret>>,
     metrics: Metrics,
     calls: prometheus::IntCounterVec,
     scrubbed: prometheus::IntCounterVec,
@@ -193,6 +195,7 @@ impl Mcp {
             keys,
             rules: settings.rules,
             clock: settings.clock,
+            app_secret: settings.app_secret.map(Arc::new),
             calls: metrics.counters("aiviary_tool_calls_total", "Tool calls, by outcome.", &["tool", "outcome"]),
             scrubbed: metrics.counters(
                 "aiviary_scrubbed_total",
@@ -395,6 +398,7 @@ impl Mcp {
             host,
             token: grant.access_token,
             proof: grant.appsecret_proof,
+            app_secret: self.app_secret.clone(),
             deadline,
             writes,
         };

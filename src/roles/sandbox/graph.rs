@@ -430,7 +430,7 @@ fn route(call: &Call<'_>, path: &[&str]) -> Result<Value, Refusal> {
         return Err(Refusal::new(100, format!("Unsupported {method} request.")));
     };
     if *call.method != Method::GET {
-        let changed = instagram::change(call, target, edge);
+        let changed = oauth::change(call, target, edge).or_else(|| instagram::change(call, target, edge));
         return changed.unwrap_or_else(|| Err(Refusal::not_found(&method, target)));
     }
     if marketing::is_ads_path(path) && !call.ads {

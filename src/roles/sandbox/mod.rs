@@ -11,6 +11,7 @@ mod fields;
 pub mod graph;
 mod instagram;
 mod marketing;
+mod messages;
 mod oauth;
 mod publish;
 mod rules;

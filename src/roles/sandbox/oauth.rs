@@ -7,8 +7,8 @@ use serde_json::{Value, json};
 use super::business::{BUSINESSES, Business};
 use super::fields::{self, Field, Kind, Member, Paging};
 use super::graph::{Call, Host, unknown_path};
-use super::marketing;
 use super::rules::{Refusal, Usage};
+use super::{marketing, messages};
 
 /// A Facebook user token of the sample business, with every permission that reading needs.
 pub const TOKEN: &str = "EAAsandboxFernAndKettle";
@@ -61,6 +61,11 @@ impl Token {
         self.permissions.contains(&permission)
     }
 
+    /// Whether it is a Page's own.
+    pub fn is_page(&self) -> bool {
+        self.kind == "PAGE"
+    }
+
     /// Why the token no longer works.
     pub fn refusal(&self, now: Timestamp) -> Option<Refusal> {
         match self.state {
@@ -87,7 +92,9 @@ const ALL: &[&str] = &[
     "instagram_content_publish",
     "instagram_manage_comments",
     "instagram_manage_insights",
+    "instagram_manage_messages",
     "pages_manage_ads",
+    "pages_manage_metadata",
     "pages_read_engagement",
     "pages_show_list",
     "public_profile",
@@ -107,6 +114,7 @@ const INSTAGRAM: &[&str] = &[
     "instagram_business_content_publish",
     "instagram_business_manage_comments",
     "instagram_business_manage_insights",
+    "instagram_business_manage_messages",
 ];
 
 const fn token(text: &'static str, kind: &'static str, business: usize, permissions: &'static [&'static str]) -> Token {
@@ -162,6 +170,7 @@ pub fn answer(call: &Call<'_>, target: &str, edge: &[&str]) -> Option<Result<Val
     if target == business.page || (target == "me" && call.token.kind == "PAGE") {
         return Some(match edge {
             [] => fields().and_then(|asked| page(business, &asked)),
+            ["conversations"] => messages::conversations(call, target, business.main()),
             _ => Err(unknown_path(edge)),
         });
     }
@@ -179,6 +188,13 @@ pub fn answer(call: &Call<'_>, target: &str, edge: &[&str]) -> Option<Result<Val
         }
         _ => Err(unknown_path(edge)),
     }))
+}
+
+/// Changes below a Page, or `me` where the token is a Page's.
+pub fn change(call: &Call<'_>, target: &str, edge: &[&str]) -> Option<Result<Value, Refusal>> {
+    let business = call.token.business().filter(|_| call.host == Host::Facebook)?;
+    let is_page = target == business.page || (target == "me" && call.token.is_page());
+    (is_page && edge == ["messages"]).then(|| messages::send(call, business.main()))
 }
 
 fn user(call: &Call<'_>, business: &'static Business, field: &Field) -> Result<Member, Refusal> {

@@ -44,6 +44,9 @@ pub struct World(Mutex<State>);
 struct State {
     containers: BTreeMap<String, Container>,
     posts: Vec<Made>,
+    sent: Vec<Sent>,
+    /// Comments that were answered in private.
+    answered: HashSet<String>,
     /// Faults that come once and have come.
     met: HashSet<String>,
     count: u64,
@@ -70,6 +73,16 @@ struct Made {
     caption: Option<String>,
     items: usize,
     at: Timestamp,
+}
+
+/// A message that was sent.
+#[derive(Clone)]
+pub struct Sent {
+    pub id: String,
+    owner: u8,
+    to: String,
+    pub text: String,
+    pub at: Timestamp,
 }
 
 impl Container {
@@ -116,6 +129,31 @@ impl World {
             slot: 0,
         })
         .collect()
+    }
+
+    /// Messages of `profile` to a person, oldest first.
+    pub fn sent_to(&self, profile: &Profile, person: &str) -> Vec<Sent> {
+        let state = self.state();
+        state.sent.iter().filter(|sent| sent.owner == profile.number && sent.to == person).cloned().collect()
+    }
+
+    /// Sends a message; its id.
+    pub fn send(&self, profile: &Profile, person: &str, text: String, at: Timestamp) -> String {
+        let mut state = self.state();
+        state.count += 1;
+        let id = Sent::id_of(state.count);
+        state.sent.push(Sent { id: id.clone(), owner: profile.number, to: person.to_owned(), text, at });
+        id
+    }
+
+    /// Whether a comment may be answered in private: once.
+    pub fn reply_privately(&self, comment: &str) -> bool {
+        self.state().answered.insert(comment.to_owned())
+    }
+
+    /// Whether the answer to a write with this text is lost: the first time, where it says so.
+    pub fn loses(&self, text: &str) -> bool {
+        self.state().meets("[lost]", Some(text), text)
     }
 
     /// How many posts went out in the 24 hours before `now`.

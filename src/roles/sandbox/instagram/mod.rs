@@ -10,8 +10,8 @@ use super::business::{BUSINESSES, Format, Post, Profile, REMARKS, day_of, los_an
 use super::fields::{self, Field, Kind, Member, Paging, Params};
 use super::graph::{Call, Host, unknown_path};
 use super::oauth::INSIGHTS;
-use super::publish;
 use super::rules::{Fault, Refusal, Usage};
+use super::{messages, publish};
 use insights::{LIFETIME, account_insights, results, split, title_of};
 
 /// The fields of an account with Facebook Login (`spec/IGUser.json`), and its edges.
@@ -73,6 +73,10 @@ pub fn answer(call: &Call<'_>, target: &str, edge: &[&str]) -> Option<Result<Val
         call.count_as(if uncounted { Usage::Uncounted } else { Usage::Instagram(account.id.to_owned()) });
         return Some(on_account(call, &account, edge));
     }
+    let main = profiles(call).first().copied();
+    if let Some(found) = main.filter(|_| edge.is_empty()).and_then(|main| messages::node(call, target, main)) {
+        return Some(found);
+    }
     if target.starts_with("180") && edge.is_empty() {
         return publish::container(call, target, &profiles(call));
     }
@@ -114,6 +118,9 @@ pub fn answer(call: &Call<'_>, target: &str, edge: &[&str]) -> Option<Result<Val
 pub fn change(call: &Call<'_>, target: &str, edge: &[&str]) -> Option<Result<Value, Refusal>> {
     if let Some(account) = account(call, target) {
         call.count_as(Usage::Instagram(account.id.to_owned()));
+        if edge == ["messages"] && call.host == Host::Instagram {
+            return Some(messages::send(call, account.profile));
+        }
         return Some(publish::on_account(call, account.profile, edge));
     }
     if target.starts_with("180") {
@@ -150,6 +157,7 @@ fn account<'a>(call: &Call<'_>, target: &'a str) -> Option<Account<'a>> {
 fn on_account(call: &Call<'_>, account: &Account<'_>, edge: &[&str]) -> Result<Value, Refusal> {
     match edge {
         [] => user(call, account, &asked(call)?),
+        ["conversations"] if call.host == Host::Instagram => messages::conversations(call, "me", account.profile),
         [name @ ("media" | "stories" | "insights" | "content_publishing_limit")] => {
             let fields = if *name == "insights" { Vec::new() } else { asked(call)? };
             let field = Field { name: (*name).to_owned(), params: call.params.clone(), fields };
