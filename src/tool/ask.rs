@@ -12,6 +12,9 @@ use crate::clock::Clock;
 use crate::credential::{AccountIds, AccountKind, ClientId, Login};
 use crate::graph::{Cursor, GraphError, Request, Session};
 
+/// Permissions: of each inner list one.
+pub type Needs = &'static [&'static [&'static str]];
+
 /// Whose account a call works on.
 #[derive(Clone, Debug)]
 pub struct Account {
@@ -123,9 +126,14 @@ impl Ask {
     /// Permissions of the tool that the token lacks, as far as that is known: the credential's scopes first, then
     /// `/me/permissions`, once per token. Empty when nothing is known to be missing.
     pub async fn missing_permissions(&self) -> Vec<String> {
+        self.missing_of(self.tool.needs, self.tool.needs_instagram).await
+    }
+
+    /// The same of other permissions than the tool's: those with Facebook Login, and those with Instagram Login.
+    pub async fn missing_of(&self, needs: Needs, needs_instagram: Needs) -> Vec<String> {
         let needs = match self.account.login {
-            Login::Facebook => self.tool.needs,
-            Login::Instagram => self.tool.needs_instagram,
+            Login::Facebook => needs,
+            Login::Instagram => needs_instagram,
         };
         let granted = match (&self.account.scopes, self.account.login) {
             (Some(scopes), _) => Some(scopes.clone()),
