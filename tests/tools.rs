@@ -698,7 +698,14 @@ async fn an_answer_without_rows_is_an_empty_list() {
     let roles = roles().await;
     keep_faulty(&roles, "empty_data").await;
     let value = roles.ig("empty_data", "get_recent_media", json!({})).await;
-    assert_eq!(value, json!({"media": [], "next_cursor": null}));
+    let note = "Meta gave no posts: there are none in this time, or a permission is missing";
+    assert_eq!(value, json!({"media": [], "next_cursor": null, "note": note}));
+    let mut lacking = faulty(sandbox::Fault::named("empty_data").unwrap());
+    (lacking["client_id"], lacking["scopes"]) = ("lacking".into(), json!(["instagram_manage_insights"]));
+    roles.keep(&lacking).await;
+    let came = roles.ig_refused("lacking", "get_recent_media", json!({})).await;
+    assert_eq!((came.status, came.code().as_str()), (424, "missing_permission"), "{}", came.text);
+    assert!(came.message().contains("instagram_basic"), "{}", came.text);
 }
 
 /// A post of that format from the newest hundred.

@@ -13,6 +13,9 @@ use crate::clock::Clock;
 use crate::credential::{AccountIds, AccountKind, ClientId, Login};
 use crate::graph::{Cursor, GraphError, Request, Session};
 
+/// Permissions: of each inner list one.
+pub type Needs = &'static [&'static [&'static str]];
+
 /// Whose account a call works on.
 #[derive(Clone, Debug)]
 pub struct Account {
@@ -165,7 +168,12 @@ impl Ask {
 
     /// Permissions of the tool that the token lacks, as far as that is known. Empty when nothing is known to be missing.
     pub async fn missing_permissions(&self) -> Vec<String> {
-        let needs = self.tool.needs_of(self.account.login);
+        self.missing_of(self.tool.needs, self.tool.needs_instagram).await
+    }
+
+    /// The same of other permissions than the tool's: those with Facebook Login, and those with Instagram Login.
+    pub async fn missing_of(&self, needs: Needs, needs_instagram: Needs) -> Vec<String> {
+        let needs = if self.account.login == Login::Facebook { needs } else { needs_instagram };
         self.granted().await.map(|granted| lacking(needs, &granted)).unwrap_or_default()
     }
 

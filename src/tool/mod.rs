@@ -7,6 +7,7 @@
 pub mod ask;
 pub mod column;
 mod cursor;
+mod list;
 pub mod money;
 pub mod param;
 pub mod write;

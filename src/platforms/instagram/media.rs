@@ -3,52 +3,26 @@
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
-use rust_decimal::Decimal;
+use jiff::Timestamp;
 use serde_json::{Value, json};
 
+use super::formulas::{engagement_rate, format, interactions, or_null};
 use super::window::zone;
-use super::{INSIGHTS, INSIGHTS_INSTAGRAM};
+use super::{BASIC, BASIC_INSTAGRAM, INSIGHTS, INSIGHTS_INSTAGRAM, NOTE};
 use crate::credential::{AccountKind, Login};
 use crate::graph::{Cursor, ErrorKind, GraphError, Page, Request};
-use crate::tool::column::{at, fields, insight};
-use crate::tool::money::{decimal, number, rate, sum};
+use crate::tool::column::{at, fields};
 use crate::tool::param::{CURSOR, limit};
 use crate::tool::{Answer, ArgumentError, Ask, Column, Done, Param, ParamKind, Tool, ToolError};
 
-/// REEL, STORY, CAROUSEL, IMAGE or VIDEO: a reel's `media_type` is VIDEO, only its product type tells.
-fn format(raw: &Value) -> Value {
-    let (product, kind) = (raw["media_product_type"].as_str(), raw["media_type"].as_str());
-    match (product, kind) {
-        (Some("REELS"), _) => "REEL".into(),
-        (Some("STORY"), _) => "STORY".into(),
-        (_, Some("CAROUSEL_ALBUM")) => "CAROUSEL".into(),
-        (_, Some(kind)) => kind.into(),
-        _ => Value::Null,
-    }
-}
-
-fn metric(raw: &Value, name: &str) -> Option<Decimal> {
-    decimal(&insight(raw, name))
-}
-
-/// Likes, comments, saves and shares: Meta's own sum, else ours where all four are there.
-fn interactions(raw: &Value) -> Option<Decimal> {
-    let sum = || sum(["likes", "comments", "saved", "shares"].map(|name| metric(raw, name)));
-    metric(raw, "total_interactions").or_else(sum)
-}
-
-fn or_null(number_: Option<Decimal>) -> Value {
-    number_.map_or(Value::Null, number)
-}
-
-const SUM: &[&str] =
+pub(super) const SUM: &[&str] =
     &["insights/total_interactions", "insights/likes", "insights/comments", "insights/saved", "insights/shares"];
 
-const ID: Column = Column::id("id").about("media id");
-const MEDIA_URL: Column =
+pub(super) const ID: Column = Column::id("id").about("media id");
+pub(super) const MEDIA_URL: Column =
     Column::text("media_url").about("signed link, expires within days; null when copyright is claimed");
-const THUMBNAIL_URL: Column = Column::text("thumbnail_url").about("signed link of a video's cover");
-const FORMAT: Column = Column::text("format")
+pub(super) const THUMBNAIL_URL: Column = Column::text("thumbnail_url").about("signed link of a video's cover");
+pub(super) const FORMAT: Column = Column::text("format")
     .computed(format, &["media_type", "media_product_type"])
     .about("IMAGE, VIDEO, CAROUSEL, REEL or STORY");
 
@@ -74,10 +48,7 @@ macro_rules! media_row {
             Column::count("shares").insight("shares"),
             Column::count("total_interactions").computed(|raw| or_null(interactions(raw)), SUM),
             Column::percent("engagement_rate")
-                .computed(
-                    |raw| or_null(rate(interactions(raw), metric(raw, "reach"))),
-                    &["insights/total_interactions", "insights/reach"],
-                )
+                .computed(|raw| or_null(engagement_rate(raw)), &["insights/total_interactions", "insights/reach"])
                 .about("100 × total_interactions ÷ reach"),
             Column::text("insights_note").made().about("why the numbers are null, where they are"),
             $($more),*
@@ -87,7 +58,7 @@ macro_rules! media_row {
 
 const MEDIA: &[Column] = media_row![MEDIA_URL.only_with("urls"), THUMBNAIL_URL.only_with("urls")];
 
-const URLS: Param =
+pub(super) const URLS: Param =
     Param::new("urls", ParamKind::Flag, "Adds media_url and thumbnail_url, which expire within days.", "true")
         .or("false");
 
@@ -115,74 +86,89 @@ pub(super) const GET_RECENT_MEDIA: Tool = Tool::read("get_recent_media", Account
         URLS,
     ])
     .example(r#"{"limit":5}"#)
-    .list("media", MEDIA, &[])
+    .list("media", MEDIA, &[NOTE])
     .run(get_recent_media);
-
-/// The smallest page that is tried when Meta finds an answer too large.
-const PAGE_LEAST: u32 = 5;
 
 fn get_recent_media(ask: Ask) -> BoxFuture<'static, Result<Done, ToolError>> {
     Box::pin(async move {
-        let (position, after) = ask.position()?.unzip();
-        let seconds = |name, whole| ask.args.moment(name, &zone(), whole).map(|at| at.as_second().to_string());
-        let (since, until) = (seconds("since", false), seconds("until", true));
-        let window = match position {
-            Some(position) => position.window.unwrap_or_default(),
-            None => (since.unwrap_or_default(), until.unwrap_or_default()),
-        };
-        let page = read_page(&ask, &window, after.as_ref()).await?;
+        let after = ask.position()?.map(|(_, after)| after);
+        let posts = Posts { request: between(&ask)?, bare: ask.fields(false), metrics: COMMON };
+        let limit = u32::try_from(ask.args.int("limit").unwrap_or(10)).unwrap_or(10);
+        let page = posts.page(&ask, limit, after.as_ref(), ask.args.flag("insights")).await?;
+        let mut note = Value::Null;
+        if page.rows.is_empty() && page.next.is_none() && after.is_none() {
+            ask.check_permission_of(BASIC, BASIC_INSTAGRAM).await?;
+            note = "Meta gave no posts: there are none in this time, or a permission is missing".into();
+        }
         let mut rows = page.rows;
         if let Some(wanted) = ask.args.text("format") {
             rows.retain(|row| format(row) == wanted);
         }
-        let next = ask.next_cursor(page.next, Some(window));
-        Ok(Answer::List { rows, beside: json!({}), next }.into())
+        let next = ask.next_cursor(page.next, None);
+        Ok(Answer::List { rows, beside: json!({ "note": note }), next }.into())
     })
 }
 
-/// One page of the account's posts, with numbers where they are wanted: one call, unless Meta refuses it.
-async fn read_page(ask: &Ask, window: &(String, String), after: Option<&Cursor>) -> Result<Page, ToolError> {
-    let mut size = u32::try_from(ask.args.int("limit").unwrap_or(10)).unwrap_or(10);
-    let mut insights = ask.args.flag("insights");
-    let mut refusal = None;
-    let mut page = loop {
-        let mut request = ask.own("{}/media")?.fields(ask.fields(insights));
-        for (name, value) in [("since", &window.0), ("until", &window.1)] {
-            if !value.is_empty() {
-                request = request.query(name, value);
-            }
+/// The account's posts, or those between `since` and `until`, whose bare dates are days of Los Angeles.
+fn between(ask: &Ask) -> Result<Request, ToolError> {
+    let (since, until) = times(ask)?;
+    let mut request = ask.own("{}/media")?;
+    for (name, at) in [("since", since), ("until", until)] {
+        if let Some(at) = at {
+            request = request.query(name, at.as_second().to_string());
         }
-        match ask.graph.page(&request, after, size).await {
-            Ok(page) => break page,
-            Err(error) if error.kind == ErrorKind::ReduceData && size > PAGE_LEAST => size = (size / 2).max(PAGE_LEAST),
-            // One post or metric that does not fit fails the whole call: bare then, and number by number.
-            Err(error) if insights && (spoils_numbers(&error) || lacks_permission(&error)) => {
-                insights = false;
-                refusal = Some(error);
-            }
-            Err(error) if error.is_bad_cursor() => {
-                return Err(ArgumentError::of("cursor", "Meta no longer knows it; start the list again").into());
-            }
-            Err(error) => return Err(error.into()),
+    }
+    Ok(request)
+}
+
+/// `since` and `until` of a list, either of which may be missing.
+pub(super) fn times(ask: &Ask) -> Result<(Option<Timestamp>, Option<Timestamp>), ArgumentError> {
+    let (since, until) = (ask.args.moment("since", &zone(), false), ask.args.moment("until", &zone(), true));
+    match (since, until) {
+        (Some(since), Some(until)) if since >= until => Err(ArgumentError::of("since", "must lie before until")),
+        both => Ok(both),
+    }
+}
+
+/// A list of posts or stories of the account: where it is, what is asked of each, and the metrics that all of them take.
+pub(super) struct Posts {
+    pub request: Request,
+    /// Fields without numbers.
+    pub bare: String,
+    pub metrics: &'static str,
+}
+
+impl Posts {
+    /// One page, with numbers where they are wanted: one call, unless Meta refuses it.
+    pub async fn page(&self, ask: &Ask, limit: u32, after: Option<&Cursor>, numbers: bool) -> Result<Page, ToolError> {
+        let instead = "ask for fewer rows";
+        let bare = self.request.clone().fields(self.bare.clone());
+        if !numbers {
+            return ask.page_of(limit, &bare, after, instead).await;
         }
-    };
-    match refusal {
-        Some(error) if lacks_permission(&error) => {
+        let whole = self.request.clone().fields(format!("{},insights.metric({})", self.bare, self.metrics));
+        let error = match ask.page_of(limit, &whole, after, instead).await {
+            Err(ToolError::Graph(error)) if spoils_numbers(&error) || lacks_permission(&error) => error,
+            answer => return answer,
+        };
+        // One post or metric that does not fit fails the whole call: bare then, and post by post.
+        let mut page = ask.page_of(limit, &bare, after, instead).await?;
+        if lacks_permission(&error) {
             let note = permission_note(ask).await;
             page.rows.iter_mut().for_each(|row| row["insights_note"] = note.clone().into());
+        } else {
+            read_numbers(ask, &mut page.rows, self.metrics).await?;
         }
-        Some(_) => read_numbers(ask, &mut page.rows).await?,
-        None => {}
+        Ok(page)
     }
-    Ok(page)
 }
 
 /// A refusal that a single post may be to blame for.
 fn spoils_numbers(error: &GraphError) -> bool {
-    error.kind == ErrorKind::Rejected && !error.is_bad_cursor()
+    error.kind == ErrorKind::Rejected
 }
 
-fn lacks_permission(error: &GraphError) -> bool {
+pub(super) fn lacks_permission(error: &GraphError) -> bool {
     matches!(error.kind, ErrorKind::MissingPermission { .. })
 }
 
@@ -193,13 +179,13 @@ async fn permission_note(ask: &Ask) -> String {
 }
 
 /// The metrics that every post takes.
-const COMMON: &str = "views,reach,saved,shares,likes,comments,total_interactions";
+pub(super) const COMMON: &str = "views,reach,saved,shares,likes,comments,total_interactions";
 
 /// Numbers of each post by itself, in one batch: what one refuses costs only its own.
-async fn read_numbers(ask: &Ask, rows: &mut [Value]) -> Result<(), ToolError> {
+async fn read_numbers(ask: &Ask, rows: &mut [Value], metrics: &str) -> Result<(), ToolError> {
     ask.check_limit()?;
     for rows in rows.chunks_mut(crate::graph::MAX_BATCH) {
-        let requests = rows.iter().map(|row| insights_of(row["id"].as_str().unwrap_or_default(), COMMON));
+        let requests = rows.iter().map(|row| insights_of(row["id"].as_str().unwrap_or_default(), metrics));
         let requests = requests.collect::<Result<Vec<_>, _>>()?;
         for (row, answer) in rows.iter_mut().zip(ask.graph.batch(&requests).await?) {
             match answer {
@@ -211,12 +197,12 @@ async fn read_numbers(ask: &Ask, rows: &mut [Value]) -> Result<(), ToolError> {
     Ok(())
 }
 
-fn insights_of(media: &str, metrics: &str) -> Result<Request, GraphError> {
+pub(super) fn insights_of(media: &str, metrics: &str) -> Result<Request, GraphError> {
     Ok(Request::new("{}/insights", &[media])?.query("metric", metrics))
 }
 
 /// Why a post has no numbers, in our own words.
-fn why_not(error: &GraphError) -> &'static str {
+pub(super) fn why_not(error: &GraphError) -> &'static str {
     match error.codes() {
         (100, 2_108_006) => "published before the account became a professional one",
         (100, 2_207_086) => "not shared to Facebook",
@@ -231,7 +217,7 @@ fn why_not(error: &GraphError) -> &'static str {
     }
 }
 
-const MEDIA_ID: Param = Param::new("media_id", ParamKind::Id, "The post's id.", "\"17900000000000001\"");
+pub(super) const MEDIA_ID: Param = Param::new("media_id", ParamKind::Id, "The post's id.", "\"17900000000000001\"");
 
 const ITEM: &[Column] = &[
     ID,
@@ -297,15 +283,14 @@ fn get_media(ask: Ask) -> BoxFuture<'static, Result<Done, ToolError>> {
     Box::pin(async move {
         let (id, reel) = match wanted(&ask)? {
             Wanted::Id(id) => {
-                let reel = known_product(&ask, &id).is_some_and(|product| product == "REELS");
+                let reel = known_kind(&ask, &id).is_some_and(|kind| kind["media_product_type"] == "REELS");
                 (id, reel)
             }
             Wanted::Shortcode(code) => find_by_shortcode(&ask, &code).await?,
         };
         let mut raw = read_media(&ask, &id, reel).await?;
-        let product = raw["media_product_type"].as_str().unwrap_or_default().to_owned();
-        remember_product(&ask, &id, &product);
-        if product == "REELS" && !reel && raw["insights"].is_object() {
+        remember_kind(&ask, &id, &raw);
+        if raw["media_product_type"] == "REELS" && !reel && raw["insights"].is_object() {
             // Only now is it known to be a reel; asked of another kind, its metrics fail the whole call.
             let answer = ask.graph.get(&insights_of(&id, &REEL_ONLY.join(","))?).await;
             match answer {
@@ -381,7 +366,7 @@ async fn find_by_shortcode(ask: &Ask, code: &str) -> Result<(String, bool), Tool
     let mut after: Option<Cursor> = None;
     let mut looked_at = 0;
     for _ in 0..pages {
-        let page = ask.graph.page(&request, after.as_ref(), 100).await?;
+        let page = ask.page_of(100, &request, after.as_ref(), "look in fewer pages").await?;
         looked_at += page.rows.len();
         let is_it = |row: &&Value| {
             row["shortcode"] == code
@@ -402,19 +387,22 @@ async fn find_by_shortcode(ask: &Ask, code: &str) -> Result<(String, bool), Tool
 }
 
 /// A post never changes its kind; the process forgets it after a day all the same.
-const PRODUCT_LASTS: Duration = Duration::from_secs(24 * 3600);
+const KIND_LASTS: Duration = Duration::from_secs(24 * 3600);
 
-fn product_key(ask: &Ask, id: &str) -> String {
-    format!("product/{}/{id}", ask.account.client)
+fn kind_key(ask: &Ask, id: &str) -> String {
+    format!("kind/{}/{id}", ask.account.client)
 }
 
-fn known_product(ask: &Ask, id: &str) -> Option<String> {
-    ask.memory.get(&product_key(ask, id))?.as_str().map(str::to_owned)
+/// `media_product_type` and `media_type` of a post that was met before.
+fn known_kind(ask: &Ask, id: &str) -> Option<Value> {
+    ask.memory.get(&kind_key(ask, id))
 }
 
-fn remember_product(ask: &Ask, id: &str, product: &str) {
-    if !product.is_empty() {
-        ask.memory.put(product_key(ask, id), product.into(), PRODUCT_LASTS);
+/// Remembers what kind of post it is, where Meta said it.
+fn remember_kind(ask: &Ask, id: &str, raw: &Value) {
+    if raw["media_product_type"].is_string() {
+        let kind = json!({"media_product_type": raw["media_product_type"], "media_type": raw["media_type"]});
+        ask.memory.put(kind_key(ask, id), kind, KIND_LASTS);
     }
 }
 
@@ -557,6 +545,8 @@ fn get_media_insights(ask: Ask) -> BoxFuture<'static, Result<Done, ToolError>> {
 
 struct Row {
     id: String,
+    /// Whether Meta knows it.
+    found: bool,
     product: Option<String>,
     raw: Value,
 }
@@ -566,11 +556,11 @@ async fn kinds(ask: &Ask, ids: &[String]) -> Result<Vec<Row>, ToolError> {
     let mut rows: Vec<Row> = Vec::new();
     let mut unknown: Vec<usize> = Vec::new();
     for (place, id) in ids.iter().enumerate() {
-        let kind = ask.memory.get(&format!("kind/{}", product_key(ask, id)));
+        let kind = known_kind(ask, id);
         if kind.is_none() {
             unknown.push(place);
         }
-        rows.push(Row { id: id.clone(), product: None, raw: kind.unwrap_or_else(|| json!({})) });
+        rows.push(Row { id: id.clone(), found: kind.is_some(), product: None, raw: kind.unwrap_or_else(|| json!({})) });
     }
     let request = |id: &str| Request::new("{}", &[id]).map(|request| request.fields("media_product_type,media_type"));
     let answers = match unknown[..] {
@@ -585,8 +575,9 @@ async fn kinds(ask: &Ask, ids: &[String]) -> Result<Vec<Row>, ToolError> {
         let row = &mut rows[place];
         match answer {
             Ok(kind) => {
-                ask.memory.put(format!("kind/{}", product_key(ask, &row.id)), kind.clone(), PRODUCT_LASTS);
+                remember_kind(ask, &row.id, &kind);
                 row.raw = kind;
+                row.found = true;
             }
             Err(error) => row.raw = json!({ "insights_note": why_not(&error) }),
         }
@@ -607,24 +598,32 @@ struct Want {
 }
 
 fn wants(ask: &Ask, place: usize, row: &Row) -> Result<Vec<Want>, ToolError> {
-    let Some(product) = row.product.as_deref() else { return Ok(Vec::new()) };
-    // Ads and whatever comes later are asked as posts are.
-    let product = if matches!(product, "REELS" | "STORY") { product } else { "FEED" };
+    if !row.found {
+        return Ok(Vec::new());
+    }
+    // Ads and whatever comes later are asked as posts are; what Meta does not tell the kind of, as a post and a reel.
+    let products: &[&str] = match row.product.as_deref() {
+        Some("REELS") => &["REELS"],
+        Some("STORY") => &["STORY"],
+        Some(_) => &["FEED"],
+        None => &["FEED", "REELS"],
+    };
+    let is = |product: &str| products == [product];
     let only = ask.args.list("metrics");
     let wanted = |name: &str| only.is_empty() || only.contains(&name);
     let mut all = Vec::new();
     let main: Vec<&str> = NUMBERS
         .iter()
-        .filter(|number| number.on.contains(&product) && wanted(number.name))
+        .filter(|number| products.iter().all(|product| number.on.contains(product)) && wanted(number.name))
         .map(|number| number.metric)
         .collect();
     if !main.is_empty() {
         all.push(Want { row: place, request: insights_of(&row.id, &main.join(","))?, main: true });
     }
-    for shared in SHARED.iter().filter(|name| wanted(name) && (product == "REELS" || **name == "facebook_views")) {
+    for shared in SHARED.iter().filter(|name| wanted(name) && (is("REELS") || **name == "facebook_views")) {
         all.push(Want { row: place, request: insights_of(&row.id, shared)?, main: false });
     }
-    if product == "STORY" && wanted("navigation") {
+    if is("STORY") && wanted("navigation") {
         let request = insights_of(&row.id, "navigation")?.query("breakdown", "story_navigation_action_type");
         all.push(Want { row: place, request, main: false });
     }
@@ -682,20 +681,6 @@ fn take_numbers(raw: &mut Value, answer: &Value) {
 mod tests {
     use super::*;
     use crate::tool::{Facts, column};
-
-    #[test]
-    fn a_reel_is_told_by_its_product_type() {
-        for (product, kind, format_) in [
-            (json!("REELS"), json!("VIDEO"), json!("REEL")),
-            (json!("STORY"), json!("IMAGE"), json!("STORY")),
-            (json!("FEED"), json!("CAROUSEL_ALBUM"), json!("CAROUSEL")),
-            (json!("FEED"), json!("IMAGE"), json!("IMAGE")),
-            (json!(null), json!("VIDEO"), json!("VIDEO")),
-            (json!(null), json!(null), json!(null)),
-        ] {
-            assert_eq!(format(&json!({"media_product_type": product, "media_type": kind})), format_);
-        }
-    }
 
     #[test]
     fn rates_stand_on_metas_sum_or_on_all_four_parts() {

@@ -1,6 +1,7 @@
 //! The Instagram catalogue.
 
 mod account;
+mod formulas;
 mod insights;
 mod media;
 mod messages;

@@ -4,7 +4,7 @@ use futures_util::future::BoxFuture;
 use futures_util::try_join;
 use serde_json::{Value, json};
 
-use super::{account, check_permission, condition, joined, page, read, set_amount};
+use super::{account, condition, joined, read, set_amount};
 use crate::tool::param::{CURSOR, limit};
 use crate::tool::{Answer, Ask, Column, Done, Param, ParamKind, Tool, ToolError};
 
@@ -116,9 +116,9 @@ fn list_campaigns(ask: Ask) -> BoxFuture<'static, Result<Done, ToolError>> {
             request = request.query("filtering", json!(filtering).to_string());
         }
         let (mut page, facts) =
-            try_join!(page(&ask, &request, from, "ask for a smaller limit or fewer statuses"), account::facts(&ask))?;
+            try_join!(ask.page(&request, from, "ask for a smaller limit or fewer statuses"), account::facts(&ask))?;
         if page.rows.is_empty() && from.is_none() {
-            check_permission(&ask).await?;
+            ask.check_permission().await?;
         }
         for row in page.rows.iter_mut().filter_map(Value::as_object_mut) {
             row.insert("currency".to_owned(), facts.currency.clone().into());

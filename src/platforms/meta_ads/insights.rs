@@ -11,7 +11,7 @@ use serde_json::{Map, Value, json};
 use super::breakdowns::{self, HOURLY, by_action, is_action};
 use super::metrics::{ACTION_LISTS, CORE, GROUPS, METRICS, Metric, SORTS, WINDOWS, entry, put_entry};
 use super::period::{Days, PERIOD, SINCE, UNTIL};
-use super::{account, check_permission, condition, page, read};
+use super::{account, condition, read};
 use crate::graph::Request;
 use crate::tool::money;
 use crate::tool::param::{CURSOR, limit};
@@ -521,7 +521,7 @@ fn get_ads_insights(ask: Ask) -> BoxFuture<'static, Result<Done, ToolError>> {
         let facts = account::facts(&ask).await?;
         let today = facts.zone.to_datetime(now).date();
         let days = match &position {
-            Some((position, _)) => Days::of_window(position.window.as_ref())?,
+            Some((position, _)) => Days::of_window(position.window.as_ref(), today)?,
             None => Days::resolve(&ask.args, today)?,
         };
         let account = ask.id(ask.tool.account)?;
@@ -529,12 +529,12 @@ fn get_ads_insights(ask: Ask) -> BoxFuture<'static, Result<Done, ToolError>> {
         let object = ask.args.text("object_id").filter(|object| *object != digits);
         let request = plan.request(object.unwrap_or(account), days)?;
         let from = position.as_ref().map(|(_, cursor)| cursor);
-        let page = page(&ask, &request, from, "ask for a smaller period or level").await?;
+        let page = ask.page(&request, from, "ask for a smaller period or level").await?;
         if let Some(object) = object {
             check_belongs(&ask, object, digits, &page.rows).await?;
         }
         if page.rows.is_empty() && from.is_none() {
-            check_permission(&ask).await?;
+            ask.check_permission().await?;
         }
         let mut rows = Vec::new();
         for raw in &page.rows {

@@ -12,8 +12,7 @@ mod stand_in;
 use serde_json::{Value, json};
 
 use crate::credential::{AccountKind, Login};
-use crate::graph::{Cursor, ErrorKind, Page, Request};
-use crate::tool::{Ask, Tool, ToolError};
+use crate::tool::Tool;
 
 /// What the server offers, in the order of `tools/list`.
 pub const CATALOGUE: &[Tool] = &[account::GET_AD_ACCOUNT, campaigns::LIST_CAMPAIGNS, insights::GET_ADS_INSIGHTS];
@@ -21,33 +20,6 @@ pub const CATALOGUE: &[Tool] = &[account::GET_AD_ACCOUNT, campaigns::LIST_CAMPAI
 /// A reading tool as nearly all are: of the ad account, with Facebook Login, either permission.
 const fn read(name: &'static str) -> Tool {
     Tool::read(name, AccountKind::Ads).only(Login::Facebook).needs(&[&["ads_read", "ads_management"]])
-}
-
-/// The fewest rows of a page that are worth asking for when Meta wants to give less.
-const LIMIT_LEAST: u32 = 5;
-
-/// Reads a page of `limit` rows, and a smaller one where Meta refuses so much data. `instead` ends the refusal.
-async fn page(ask: &Ask, request: &Request, from: Option<&Cursor>, instead: &'static str) -> Result<Page, ToolError> {
-    let mut limit = ask.args.int("limit").and_then(|limit| u32::try_from(limit).ok()).unwrap_or(LIMIT_LEAST);
-    loop {
-        match ask.graph.page(request, from, limit).await {
-            Err(error) if error.kind == ErrorKind::ReduceData && limit > LIMIT_LEAST => {
-                limit = LIMIT_LEAST.max(limit / 2);
-            }
-            Err(refusal) if refusal.kind == ErrorKind::ReduceData => {
-                return Err(ToolError::TooMuch { instead, refusal });
-            }
-            answer => return Ok(answer?),
-        }
-    }
-}
-
-/// An empty list is an answer, unless the token lacks a permission: then Graph shows nothing and says nothing.
-async fn check_permission(ask: &Ask) -> Result<(), ToolError> {
-    match ask.missing_permissions().await {
-        missing if missing.is_empty() => Ok(()),
-        missing => Err(ToolError::MissingPermission(missing.join(", "))),
-    }
 }
 
 /// One condition of Graph's `filtering`.

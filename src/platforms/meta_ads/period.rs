@@ -145,14 +145,16 @@ impl Days {
         (self.since.to_string(), self.until.to_string())
     }
 
-    /// What a cursor kept.
+    /// What a cursor kept, which anybody may have written: it is held to what [`Days::resolve`] gives.
     ///
     /// # Errors
-    /// The cursor is none of ours.
-    pub fn of_window(window: Option<&(String, String)>) -> Result<Self, ArgumentError> {
+    /// The cursor has no period that can be asked for.
+    pub fn of_window(window: Option<&(String, String)>, today: Date) -> Result<Self, ArgumentError> {
         let days =
             window.and_then(|(since, until)| Some(Self { since: since.parse().ok()?, until: until.parse().ok()? }));
-        days.ok_or_else(|| ArgumentError::of("cursor", "it has no period; start the list again"))
+        let oldest = today.saturating_sub(HISTORY_MONTHS.months());
+        days.filter(|days| oldest <= days.since && days.since <= days.until && days.until <= today)
+            .ok_or_else(|| ArgumentError::of("cursor", "it has no period that can be asked; start the list again"))
     }
 
     /// Whether the last day may still be running.
@@ -251,9 +253,15 @@ mod tests {
         {
             let days = days("2026-10-01", until);
             assert_eq!((days.includes(today), days.is_provisional(today)), (includes, provisional), "{until}");
-            assert_eq!(Days::of_window(Some(&days.to_window())), Ok(days));
+            assert_eq!(Days::of_window(Some(&days.to_window()), today).is_ok(), days.until <= today, "{until}");
         }
-        assert!(Days::of_window(Some(&("1".into(), "2".into()))).is_err());
-        assert!(Days::of_window(None).is_err());
+        let of = |since: &str, until: &str| Days::of_window(Some(&(since.to_owned(), until.to_owned())), today);
+        assert_eq!(of("2026-10-01", "2026-10-02"), Ok(days("2026-10-01", "2026-10-02")));
+        for (since, until) in
+            [("1", "2"), ("2026-10-02", "2026-10-01"), ("2020-01-01", "2026-10-01"), ("2026-10-01", "2099-01-01")]
+        {
+            assert!(of(since, until).is_err(), "{since} to {until}");
+        }
+        assert!(Days::of_window(None, today).is_err());
     }
 }

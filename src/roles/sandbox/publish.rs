@@ -26,10 +26,9 @@ use serde_json::{Map, Value, json};
 
 use super::business::{Format, Post, Profile, day_of, los_angeles};
 use super::graph::{Call, unknown_path};
+use super::oauth::PUBLISH;
 use super::rules::Refusal;
 
-/// The permissions that publishing takes, of the two logins.
-const PUBLISH: [&str; 2] = ["instagram_content_publish", "instagram_business_content_publish"];
 /// Meta answers with one of 25, 50 and 100; its guide says 100 (content publishing, 2026).
 pub const QUOTA: i64 = 100;
 const DAY_S: i64 = 86_400;
