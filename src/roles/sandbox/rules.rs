@@ -315,11 +315,16 @@ pub const FAULTS: &[Fault] = &[
     fault("token_in_error", 609, "insights refuse with the caller's token in the text; captions and names hold it too"),
     fault("empty_data", 610, "HTTP 200, an empty list"),
     fault("views_refused", 611, "account insights refuse `views` with the list of values"),
+    fault(
+        "follows_refused",
+        620,
+        "account insights refuse `follower_count` and `follows_and_unfollows` in the same way",
+    ),
     fault("media_insights_refused", 612, "insights within a list of media fail the whole call; single posts answer"),
 ];
 
 /// The answer of a fault that replaces every call, or `None` for one that only changes some: `transient_once`,
-/// `transient_twice`, `hang`, `token_in_error`, `views_refused` and `media_insights_refused`.
+/// `transient_twice`, `hang`, `token_in_error`, `views_refused`, `follows_refused` and `media_insights_refused`.
 pub fn faulty(fault: &Fault, method: &str, target: &str, usage: &Usage, now: Timestamp) -> Option<Response> {
     let limited = |refusal: Refusal, usage: &Usage, regain: u32| {
         let mut response = Response::from(refusal);
