@@ -5,9 +5,9 @@ use std::path::PathBuf;
 
 use aiviary::clock::Clock;
 use aiviary::roles::sandbox::{
-    AD_ACCOUNT, APP_TOKEN, Body, EXPIRED_TOKEN, FAULTS, Host, IG_ACCOUNT, INSTAGRAM_TOKEN, NO_BUSINESS_TOKEN,
-    NO_INSIGHTS_TOKEN, OTHER_AD_ACCOUNT, OTHER_IG_ACCOUNT, OTHER_TOKEN, REVOKED_TOKEN, Request, Response,
-    SMALL_IG_ACCOUNT, StandIn, TOKEN, served_fields,
+    AD_ACCOUNT, APP_TOKEN, Body, EXPIRED_TOKEN, FAULTS, Host, IG_ACCOUNT, INSTAGRAM_TOKEN, MENTIONED_COMMENT,
+    MENTIONED_MEDIA, NO_BUSINESS_TOKEN, NO_INSIGHTS_TOKEN, OTHER_AD_ACCOUNT, OTHER_IG_ACCOUNT, OTHER_TOKEN,
+    REVOKED_TOKEN, Request, Response, SMALL_IG_ACCOUNT, StandIn, TOKEN, served_fields,
 };
 use hyper::{HeaderMap, Method};
 use proptest::prelude::*;
@@ -359,6 +359,8 @@ fn every_field_that_is_served_may_be_asked_for() {
                 "insights" if object.starts_with("IGUser") => "insights.metric(reach).period(day)".to_owned(),
                 "insights" if object.starts_with("IGMedia") => "insights.metric(reach)".to_owned(),
                 "business_discovery" => "business_discovery.username(sakura.cycles){id}".to_owned(),
+                "mentioned_media" => format!("mentioned_media.media_id({MENTIONED_MEDIA})"),
+                "mentioned_comment" => format!("mentioned_comment.comment_id({MENTIONED_COMMENT})"),
                 field => field.to_owned(),
             })
             .collect();

@@ -179,6 +179,18 @@ async fn arguments(roles: &Roles, tool: &Tool) -> Value {
         let staged = roles.ig("main", "create_media_container", staged).await;
         arguments.insert("container_id".to_owned(), staged["container_id"].clone());
     }
+    if let Some(link) = arguments.get("confirm_permalink").and(arguments.get("media_id")).and_then(Value::as_str) {
+        let post = roles.ig("main", "get_media", json!({"media_id": link})).await;
+        arguments.insert("confirm_permalink".to_owned(), post["permalink"].clone());
+    }
+    let others = match tool.name {
+        "get_mention" => Some(sandbox::MENTIONED_MEDIA),
+        "respond_to_collaboration_invite" => Some(sandbox::INVITED),
+        _ => None,
+    };
+    if let Some(media) = others {
+        arguments.insert("media_id".to_owned(), media.into());
+    }
     if arguments.contains_key("conversation_id") {
         let threads = roles.ig("main", "list_conversations", json!({"limit": 1})).await;
         arguments.insert("conversation_id".to_owned(), threads["conversations"][0]["id"].clone());

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use aiviary::clock::Clock;
+use aiviary::roles::sandbox;
 use aiviary::tool::Writes;
 use process::{PATIENCE, Served};
 use serde_json::{Value, json};
@@ -43,7 +44,7 @@ fn posts_with(roles: &Roles, caption: &str) -> usize {
 
 fn asked_of_sandbox(roles: &Roles, target: &str) -> Value {
     let at = roles.sandbox;
-    let target = format!("/v26.0/{target}&access_token={}", aiviary::roles::sandbox::TOKEN);
+    let target = format!("/v26.0/{target}&access_token={}", sandbox::TOKEN);
     let (status, body) =
         std::thread::spawn(move || process::request(at.port(), "GET", &target, &[], "")).join().unwrap();
     assert_eq!(status, 200, "{body}");
@@ -384,6 +385,182 @@ async fn an_mcp_client_that_asks_for_it_is_told_how_far_a_post_came() {
     );
 }
 
+// Comments, and posts that go.
+
+/// The newest post that has comments of others, and the newest of those.
+async fn commented(roles: &Roles) -> (String, Value) {
+    let fields = "media?fields=id,comments.limit(50){id,text,username,user,replies{id}}&limit=30";
+    let posts = asked_of_sandbox(roles, &format!("17841405309210001/{fields}"));
+    for post in posts["data"].as_array().unwrap() {
+        let comments = post["comments"]["data"].as_array().cloned().unwrap_or_default();
+        if let Some(comment) = comments.into_iter().find(|row| row["user"].is_null() && row["replies"].is_null()) {
+            return (post["id"].as_str().unwrap().to_owned(), comment);
+        }
+    }
+    panic!("the sample has comments without an answer");
+}
+
+fn texts(rows: &Value) -> Vec<&str> {
+    rows["data"].as_array().unwrap().iter().filter_map(|row| row["text"].as_str()).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_comment_is_answered_once_even_when_the_answer_is_lost() {
+    let roles = roles().await;
+    let (media, comment) = commented(&roles).await;
+    let id = comment["id"].as_str().unwrap();
+    for text in ["Thank you!", "See you soon [lost]"] {
+        let arguments = json!({"comment_id": id, "message": text});
+        let value = roles.ig("main", "reply_to_comment", arguments.clone()).await;
+        assert_eq!(value["media_id"], media.as_str(), "{value}");
+        assert!(value["id"].is_string(), "{value}");
+        assert_eq!(roles.ig("main", "reply_to_comment", arguments).await["repeated"], true);
+    }
+    let replies = asked_of_sandbox(&roles, &format!("{id}/replies?fields=text"));
+    assert_eq!(texts(&replies), ["Thank you!", "See you soon [lost]"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_answer_to_a_reply_goes_below_the_comment_and_names_the_writer() {
+    let roles = roles().await;
+    let (_, comment) = commented(&roles).await;
+    let id = comment["id"].as_str().unwrap();
+    let reply = roles.ig("main", "reply_to_comment", json!({"comment_id": id, "message": "First"})).await;
+    let value = roles.ig("main", "reply_to_comment", json!({"comment_id": reply["id"], "message": "Second"})).await;
+    assert!(value["id"].is_string(), "{value}");
+    let replies = asked_of_sandbox(&roles, &format!("{id}/replies?fields=text,username"));
+    let username = replies["data"][0]["username"].as_str().unwrap();
+    assert_eq!(texts(&replies), ["First", &format!("@{username} Second")]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_first_comment_is_written_once_and_not_on_a_closed_post() {
+    let roles = roles().await;
+    let (media, _) = commented(&roles).await;
+    for text in ["#tea #slowliving", "Recipe below [lost]"] {
+        let value = roles.ig("main", "create_comment", json!({"media_id": media, "message": text})).await;
+        assert!(value["id"].is_string(), "{value}");
+    }
+    let comments = asked_of_sandbox(&roles, &format!("{media}/comments?fields=text&limit=5"));
+    assert_eq!(texts(&comments)[..2], ["Recipe below [lost]", "#tea #slowliving"]);
+    let closed = roles.ig("main", "set_comments_enabled", json!({"media_id": media, "enabled": "false"})).await;
+    assert_eq!(closed["success"], true);
+    assert_eq!(roles.ig("main", "get_media", json!({"media_id": media})).await["is_comment_enabled"], false);
+    let refused = roles.ig_refused("main", "create_comment", json!({"media_id": media, "message": "Late"})).await;
+    assert_eq!(refused.code(), "rejected_by_meta");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_comment_is_hidden_shown_and_deleted() {
+    let roles = roles().await;
+    let (media, comment) = commented(&roles).await;
+    let id = comment["id"].as_str().unwrap();
+    for hide in [true, false] {
+        let value = roles.ig("main", "hide_comment", json!({"comment_id": id, "hide": hide})).await;
+        assert_eq!((&value["success"], &value["hidden"]), (&json!(true), &json!(hide)), "{value}");
+        assert_eq!(asked_of_sandbox(&roles, &format!("{id}?fields=hidden"))["hidden"], hide);
+    }
+    let own = roles.ig("main", "create_comment", json!({"media_id": media, "message": "Ours"})).await;
+    let value = roles.ig("main", "hide_comment", json!({"comment_id": own["id"]})).await;
+    assert_eq!(value["hidden"], false, "{value}");
+    assert!(value["note"].as_str().unwrap().contains("stays visible"), "{value}");
+
+    let dry = roles.ig("main", "delete_comment", json!({"comment_id": id, "dry_run": true})).await;
+    assert!(dry["would_send"].as_str().unwrap().contains("DELETE"), "{dry}");
+    let value = roles.ig("main", "delete_comment", json!({"comment_id": id})).await;
+    assert_eq!((&value["success"], &value["text"]), (&json!(true), &comment["text"]), "{value}");
+    let again = roles.ig("main", "delete_comment", json!({"comment_id": id})).await;
+    assert_eq!((&again["success"], again["note"].is_string()), (&json!(true), true), "{again}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_post_is_deleted_only_with_its_own_link() {
+    let roles = roles().await;
+    let post = roles.ig("main", "get_recent_media", json!({"limit": 1})).await["media"][0].clone();
+    let delete = |link: &Value| json!({"media_id": post["id"], "confirm_permalink": link});
+    let wrong = json!("https://www.instagram.com/p/other/");
+    let refused = roles.ig_refused("main", "delete_media", delete(&wrong)).await;
+    assert_eq!(refused.code(), "invalid_params");
+    let value = roles.ig("main", "delete_media", delete(&post["permalink"])).await;
+    assert_eq!((&value["success"], &value["caption"]), (&json!(true), &post["caption"]), "{value}");
+    let newest = roles.ig("main", "get_recent_media", json!({"limit": 1})).await;
+    assert_ne!(newest["media"][0]["id"], post["id"]);
+    assert_eq!(roles.ig("main", "delete_media", delete(&post["permalink"])).await["success"], true, "gone is gone");
+
+    roles.keep(&by_instagram_login("direct")).await;
+    let refused = roles.ig_refused("direct", "delete_media", delete(&post["permalink"])).await;
+    assert_eq!((refused.status, refused.code().as_str()), (409, "not_offered_by_login"));
+}
+
+// The rest of the account.
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_invitation_is_listed_and_answered() {
+    let roles = roles().await;
+    let invites = roles.ig("main", "list_collaboration_invites", json!({})).await;
+    let media = invites["invites"][0]["media_id"].clone();
+    let answer = json!({"media_id": media, "accept": true});
+    assert_eq!(roles.ig("main", "respond_to_collaboration_invite", answer).await["success"], true);
+    assert_eq!(roles.ig("main", "list_collaboration_invites", json!({})).await["invites"], json!([]));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn products_are_found_tagged_and_read_back() {
+    let roles = roles().await;
+    let found = roles.ig("main", "search_catalog_products", json!({"q": "matcha"})).await;
+    let product = found["products"][0]["product_id"].clone();
+    let media = roles.ig("main", "get_recent_media", json!({"limit": 1})).await["media"][0]["id"].clone();
+    let tag = json!({"media_id": media, "tags": [{"product_id": product, "x": "0.25"}]});
+    assert_eq!(roles.ig("main", "set_product_tags", tag).await["success"], true);
+    let tags = roles.ig("main", "get_product_tags", json!({"media_id": media})).await;
+    let row = &tags["tags"][0];
+    assert_eq!((&row["product_id"], &row["x"], &row["y"]), (&product, &json!(0.25), &json!(0.5)), "{tags}");
+    let wrong = json!({"media_id": media, "tags": [{"product_id": product, "x": "1.25"}]});
+    assert_eq!(roles.ig_refused("main", "set_product_tags", wrong).await.code(), "invalid_params");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn webhook_fields_are_chosen_and_ended() {
+    let roles = roles().await;
+    for fields in [json!(["comments", "mentions"]), json!([])] {
+        let set = roles.ig("main", "set_webhook_fields", json!({"fields": fields})).await;
+        assert_eq!(set["success"], true, "{set}");
+        let list = roles.ig("main", "list_webhook_fields", json!({})).await;
+        let names: Vec<&Value> = list["fields"].as_array().unwrap().iter().map(|row| &row["name"]).collect();
+        assert_eq!(names, fields.as_array().unwrap().iter().collect::<Vec<_>>());
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_mention_is_read_by_its_id_and_answered_where_a_lost_answer_stays_unknown() {
+    let roles = roles().await;
+    for (name, id) in [("media_id", sandbox::MENTIONED_MEDIA), ("comment_id", sandbox::MENTIONED_COMMENT)] {
+        let mention = roles.ig("main", "get_mention", json!({name: id})).await;
+        assert_eq!(mention[name], id, "{mention}");
+        assert!(mention["username"].is_string() && mention["text"].is_string(), "{mention}");
+    }
+    let answer = json!({"media_id": sandbox::MENTIONED_MEDIA, "message": "Thank you"});
+    assert!(roles.ig("main", "reply_to_mention", answer).await["id"].is_string());
+    let lost = json!({"media_id": sandbox::MENTIONED_MEDIA, "message": "Thank you [lost]"});
+    for _ in 0..2 {
+        let refused = roles.ig_refused("main", "reply_to_mention", lost.clone()).await;
+        assert_eq!((refused.status, refused.code().as_str()), (502, "outcome_unknown"), "{}", refused.text);
+        assert_eq!(refused.json()["error"]["retryable"], false);
+    }
+    let sent = asked(&roles).iter().filter(|call| *call == "POST /ig/mentions").count();
+    assert_eq!(sent, 2, "what may have been said is not said again");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_like_is_set_and_taken_back() {
+    let roles = roles().await;
+    let media = roles.ig("main", "get_recent_media", json!({"limit": 1})).await["media"][0]["id"].clone();
+    for like in [true, false] {
+        assert_eq!(roles.ig("main", "set_like", json!({"media_id": media, "like": like})).await["success"], true);
+    }
+    assert_eq!(roles.ig_refused("main", "set_like", json!({})).await.code(), "invalid_params");
+}
+
 // Messages.
 
 /// Who wrote 2 hours ago, and 30, 60 and 400.
@@ -480,9 +657,9 @@ async fn messages_need_the_page_and_its_token_is_never_seen() {
     roles.keep(&by_instagram_login("direct")).await;
     let list = roles.ig("direct", "list_conversations", json!({})).await;
     assert_eq!(list["conversations"].as_array().unwrap().len(), 4, "{list}");
-    assert!(asked(&roles).iter().all(|call| !call.contains(aiviary::roles::sandbox::PAGE_TOKEN)));
+    assert!(asked(&roles).iter().all(|call| !call.contains(sandbox::PAGE_TOKEN)));
     roles.ig("main", "list_conversations", json!({})).await;
-    assert!(!support::logs().text().contains(aiviary::roles::sandbox::PAGE_TOKEN));
+    assert!(!support::logs().text().contains(sandbox::PAGE_TOKEN));
 }
 
 /// The role as a process of its own, on the connect and the sandbox of `roles`.

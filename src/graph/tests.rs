@@ -111,6 +111,7 @@ fn caller() -> Caller {
         token,
         proof,
         deadline: within(Duration::from_secs(45)),
+        app_secret: None,
         writes: true,
     }
 }

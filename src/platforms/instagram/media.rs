@@ -56,6 +56,10 @@ macro_rules! media_row {
     };
 }
 
+/// What a deleted post was.
+pub(super) const DELETED_MEDIA: &[Column] =
+    media_row![Column::flag("success").made(), NOTE, crate::tool::write::WAS_DRY_RUN, crate::tool::write::WOULD_SEND,];
+
 const MEDIA: &[Column] = media_row![MEDIA_URL.only_with("urls"), THUMBNAIL_URL.only_with("urls")];
 
 pub(super) const URLS: Param =

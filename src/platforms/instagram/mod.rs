@@ -5,6 +5,8 @@ mod formulas;
 mod insights;
 mod media;
 mod messages;
+mod moderation;
+mod more;
 mod publish;
 mod window;
 
@@ -25,6 +27,13 @@ pub const CATALOGUE: &[Tool] = &[
     publish::CREATE_MEDIA_CONTAINER,
     publish::GET_CONTAINER_STATUS,
     publish::PUBLISH_CONTAINER,
+    moderation::REPLY_TO_COMMENT,
+    moderation::CREATE_COMMENT,
+    moderation::HIDE_COMMENT,
+    moderation::DELETE_COMMENT,
+    moderation::SET_COMMENTS_ENABLED,
+    moderation::DELETE_MEDIA,
+    moderation::REPLY_TO_MENTION,
     messages::LIST_CONVERSATIONS,
     messages::GET_CONVERSATION,
     messages::GET_MESSAGE_SENDER,
@@ -33,6 +42,20 @@ pub const CATALOGUE: &[Tool] = &[
     messages::SEND_PRIVATE_REPLY,
     messages::MARK_CONVERSATION_SEEN,
     messages::REACT_TO_MESSAGE,
+    more::GET_MENTION,
+    more::GET_HASHTAG_QUOTA,
+    more::LIST_SCHEDULED_MEDIA,
+    more::LIST_COLLABORATION_INVITES,
+    more::RESPOND_TO_COLLABORATION_INVITE,
+    more::GET_COLLABORATIVE_MEDIA,
+    moderation::SET_LIKE,
+    more::LIST_LIVE_MEDIA,
+    more::LIST_UPCOMING_EVENTS,
+    more::SEARCH_CATALOG_PRODUCTS,
+    more::GET_PRODUCT_TAGS,
+    more::SET_PRODUCT_TAGS,
+    more::LIST_WEBHOOK_FIELDS,
+    more::SET_WEBHOOK_FIELDS,
 ];
 
 /// Permissions of every tool, Facebook Login.
@@ -43,10 +66,19 @@ const BASIC_INSTAGRAM: &[&[&str]] = &[&["instagram_business_basic"]];
 const INSIGHTS: &[&[&str]] = &[&["instagram_basic"], &["instagram_manage_insights"]];
 const INSIGHTS_INSTAGRAM: &[&[&str]] = &[&["instagram_business_basic"], &["instagram_business_manage_insights"]];
 
+/// Those of comments, and of posts that tag the account.
+const COMMENTS: &[&[&str]] = &[&["instagram_basic"], &["instagram_manage_comments"]];
+const COMMENTS_INSTAGRAM: &[&[&str]] = &[&["instagram_business_basic"], &["instagram_business_manage_comments"]];
 /// Those of publishing.
 const PUBLISH: &[&[&str]] = &[&["instagram_basic"], &["instagram_content_publish"]];
 const PUBLISH_INSTAGRAM: &[&[&str]] = &[&["instagram_business_basic"], &["instagram_business_content_publish"]];
 
+/// Those of deleting posts, likes, events, products and webhooks; Facebook Login only.
+const CONTENTS: &[&[&str]] = &[&["instagram_basic"], &["instagram_manage_contents"]];
+const ENGAGEMENT: &[&[&str]] = &[&["instagram_basic"], &["instagram_manage_engagement"]];
+const EVENTS: &[&[&str]] = &[&["instagram_basic"], &["instagram_manage_upcoming_events"]];
+const SHOPPING: &[&[&str]] = &[&["instagram_basic"], &["catalog_management"], &["instagram_shopping_tag_products"]];
+const WEBHOOKS: &[&[&str]] = &[&["instagram_basic"], &["pages_manage_metadata"]];
 /// Those of messages.
 const MESSAGES: &[&[&str]] = &[&["instagram_basic"], &["instagram_manage_messages"], &["pages_manage_metadata"]];
 const MESSAGES_INSTAGRAM: &[&[&str]] = &[&["instagram_business_basic"], &["instagram_business_manage_messages"]];

@@ -450,7 +450,8 @@ impl Sample {
         let days = (today - HISTORY_DAYS + 1..=today).rev().filter(|day| *day > BEFORE_SWITCH);
         let posted = days.filter_map(|day| self.post(profile, day));
         let sample = posted.chain(self.post(profile, BEFORE_SWITCH)).filter(|post| post.at <= now);
-        self.world.posts(profile, false, now).into_iter().chain(sample).collect()
+        let all = self.world.posts(profile, false, now).into_iter().chain(sample);
+        all.filter(|post| !self.world.is_deleted(&post.id)).collect()
     }
 
     /// How much of the day's quota of posts is used.

@@ -44,6 +44,16 @@ struct State {
     containers: BTreeMap<String, Container>,
     posts: Vec<Made>,
     sent: Vec<Sent>,
+    written: Vec<Written>,
+    /// Ids of posts and comments that were deleted.
+    deleted: HashSet<String>,
+    /// Comments that were hidden or shown again.
+    hidden: BTreeMap<String, bool>,
+    /// Posts on which commenting was closed or opened.
+    open: BTreeMap<String, bool>,
+    tags: BTreeMap<String, Vec<Value>>,
+    invites: BTreeMap<String, bool>,
+    webhooks: BTreeMap<u8, Vec<String>>,
     /// Comments that were answered in private.
     answered: HashSet<String>,
     /// Faults that come once and have come.
@@ -80,6 +90,17 @@ pub struct Sent {
     pub id: String,
     owner: u8,
     to: String,
+    pub text: String,
+    pub at: Timestamp,
+}
+
+/// A comment of the account's own.
+#[derive(Clone)]
+pub struct Written {
+    pub id: String,
+    pub media: String,
+    /// The comment that it answers.
+    pub parent: Option<String>,
     pub text: String,
     pub at: Timestamp,
 }
@@ -153,6 +174,86 @@ impl World {
     /// Whether the answer to a write with this text is lost: the first time, where it says so.
     pub fn loses(&self, text: &str) -> bool {
         self.state().meets("[lost]", Some(text), text)
+    }
+
+    /// Writes a comment of the account's own; its id.
+    pub fn write(&self, profile: &Profile, media: &str, parent: Option<&str>, text: String, at: Timestamp) -> String {
+        let mut state = self.state();
+        state.count += 1;
+        let id = format!("175{:02}{:012}", profile.number, state.count);
+        let (media, parent) = (media.to_owned(), parent.map(str::to_owned));
+        state.written.push(Written { id: id.clone(), media, parent, text, at });
+        id
+    }
+
+    /// The account's own comments for which `wanted` holds, newest first.
+    pub fn written(&self, wanted: impl Fn(&Written) -> bool) -> Vec<Written> {
+        let state = self.state();
+        let there = state.written.iter().rev().filter(|row| !state.deleted.contains(&row.id) && wanted(row));
+        there.cloned().collect()
+    }
+
+    /// Whether a post or comment was deleted.
+    pub fn is_deleted(&self, id: &str) -> bool {
+        self.state().deleted.contains(id)
+    }
+
+    /// Deletes a post or comment.
+    pub fn delete(&self, id: &str) {
+        self.state().deleted.insert(id.to_owned());
+    }
+
+    /// Whether a comment was hidden or shown again.
+    pub fn hidden(&self, id: &str) -> Option<bool> {
+        self.state().hidden.get(id).copied()
+    }
+
+    /// Hides a comment, or shows it.
+    pub fn hide(&self, id: &str, hide: bool) {
+        self.state().hidden.insert(id.to_owned(), hide);
+    }
+
+    /// Whether people may comment on a post.
+    pub fn is_open(&self, media: &str) -> bool {
+        self.state().open.get(media).copied().unwrap_or(true)
+    }
+
+    /// Opens or closes commenting.
+    pub fn set_open(&self, media: &str, open: bool) {
+        self.state().open.insert(media.to_owned(), open);
+    }
+
+    /// Products tagged on a post.
+    pub fn product_tags(&self, media: &str) -> Vec<Value> {
+        self.state().tags.get(media).cloned().unwrap_or_default()
+    }
+
+    /// Tags products on a post, or moves the tags that are there.
+    pub fn tag_products(&self, media: &str, new: Vec<Value>) {
+        let mut state = self.state();
+        let tags = state.tags.entry(media.to_owned()).or_default();
+        tags.retain(|tag| new.iter().all(|other| other["product_id"] != tag["product_id"]));
+        tags.extend(new);
+    }
+
+    /// How an invitation was answered.
+    pub fn answered_invite(&self, media: &str) -> Option<bool> {
+        self.state().invites.get(media).copied()
+    }
+
+    /// Answers an invitation.
+    pub fn answer_invite(&self, media: &str, accept: bool) {
+        self.state().invites.insert(media.to_owned(), accept);
+    }
+
+    /// The events that are sent on.
+    pub fn webhook_fields(&self, profile: &Profile) -> Vec<String> {
+        self.state().webhooks.get(&profile.number).cloned().unwrap_or_default()
+    }
+
+    /// Chooses them.
+    pub fn set_webhook_fields(&self, profile: &Profile, fields: Vec<String>) {
+        self.state().webhooks.insert(profile.number, fields);
     }
 
     /// How many posts went out in the 24 hours before `now`.

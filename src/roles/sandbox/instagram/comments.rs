@@ -1,11 +1,13 @@
 //! Comments of posts, and the owner's answers.
 
+use hyper::Method;
 use serde_json::{Value, json};
 
-use super::super::business::{Post, REMARKS};
+use super::super::business::{Post, Profile, REMARKS};
 use super::super::fields::{self, Field, Member, Paging};
-use super::super::graph::{Call, Host};
+use super::super::graph::{Call, Host, unknown_path};
 use super::super::oauth::COMMENTS;
+use super::super::publish::Written;
 use super::super::rules::Refusal;
 use super::{COMMENT_KIND, asked, later, stamp};
 
@@ -22,6 +24,17 @@ enum Author {
 /// A comment or an answer to one, found by its id.
 pub(super) fn node(call: &Call<'_>, posts: &[Post], target: &str, edge: &[&str]) -> Option<Result<Value, Refusal>> {
     if !matches!(edge, [] | ["replies"]) {
+        return None;
+    }
+    if let Some(own) = call.sample.world.written(|row| row.id == target).into_iter().next() {
+        let post = posts.iter().find(|post| post.id == own.media)?;
+        let none = || Ok(json!({ "data": [] }));
+        return Some(match edge {
+            [] => may_read(call).and_then(|()| asked(call)).and_then(|asked| written(call, post, &own, &asked)),
+            _ => none(),
+        });
+    }
+    if call.sample.world.is_deleted(target) {
         return None;
     }
     let post = posts.iter().find(|post| post.id.get(5..14) == target.get(5..14))?;
@@ -57,8 +70,9 @@ fn draw(call: &Call<'_>, post: &Post, number: i64, what: &str, high: i64) -> i64
 fn comments_of(call: &Call<'_>, post: &Post) -> impl Iterator<Item = i64> + use<> {
     let written = |number: &i64| later(post.at, number * 1_140) <= call.now;
     let shown = |number: &i64| draw(call, post, *number, "restricted", 14) != 0;
+    let there = |number: &i64| !call.sample.world.is_deleted(&comment_id(post, *number));
     let numbers = (1..=call.sample.lifetime(post, "comments").min(MOST)).rev();
-    numbers.filter(written).filter(shown).collect::<Vec<_>>().into_iter()
+    numbers.filter(written).filter(shown).filter(there).collect::<Vec<_>>().into_iter()
 }
 
 fn author(call: &Call<'_>, post: &Post, number: i64) -> Author {
@@ -77,15 +91,97 @@ pub(super) fn comments(call: &Call<'_>, post: &Post, field: &Field) -> Result<Va
     may_read(call)?;
     let path = format!("{}/comments", post.id);
     let paging = Paging { path: &path, limits: (25, 50), links: true };
-    let numbers: Vec<i64> = comments_of(call, post).collect();
+    let own = call.sample.world.written(|row| row.media == post.id && row.parent.is_none()).into_iter().map(Row::Own);
+    let all: Vec<Row> = own.chain(comments_of(call, post).map(Row::Drawn)).collect();
     fields::page(
         call,
         &paging,
         &field.params,
-        &numbers,
-        |_, number| comment_id(post, *number),
-        |number| comment(call, post, *number, &field.fields),
+        &all,
+        |_, row| match row {
+            Row::Own(own) => own.id.clone(),
+            Row::Drawn(number) => comment_id(post, *number),
+        },
+        |row| match row {
+            Row::Own(own) => written(call, post, own, &field.fields),
+            Row::Drawn(number) => comment(call, post, *number, &field.fields),
+        },
     )
+}
+
+/// A comment: drawn from the seed, or written here.
+enum Row {
+    Own(Written),
+    Drawn(i64),
+}
+
+/// A comment or reply that was written here.
+fn written(call: &Call<'_>, post: &Post, own: &Written, asked: &[Field]) -> Result<Value, Refusal> {
+    fields::project(&COMMENT_KIND, asked, |field| {
+        Ok(Member::from(match field.name.as_str() {
+            "id" => Some(own.id.clone().into()),
+            "text" => Some(own.text.clone().into()),
+            "timestamp" => Some(stamp(own.at).into()),
+            "username" => Some(post.profile.username.into()),
+            "from" => Some(from(call, post, &Author::Owner)),
+            "user" => Some(json!({"id": post.profile.id})),
+            "like_count" => Some(0.into()),
+            "hidden" => Some(false.into()),
+            "parent_id" => own.parent.clone().map(Value::from),
+            "media" => Some(json!({"id": post.id, "media_product_type": post.format.product_type()})),
+            _ => None,
+        }))
+    })
+}
+
+/// Writes a comment of the account's own. A text that holds `[lost]` is written, and answered with code 2.
+pub(super) fn write(
+    call: &Call<'_>,
+    profile: &'static Profile,
+    media: &str,
+    parent: Option<&str>,
+) -> Result<Value, Refusal> {
+    may_read(call)?;
+    let text = call.params.get("message").ok_or_else(|| Refusal::parameter("The parameter message is required"))?;
+    if !call.sample.world.is_open(media) {
+        return Err(Refusal::parameter("Comments are turned off on this media"));
+    }
+    let id = call.sample.world.write(profile, media, parent, text.to_owned(), call.now);
+    if call.sample.world.loses(text) { Err(Refusal::transient()) } else { Ok(json!({ "id": id })) }
+}
+
+/// Hides, shows, deletes or answers a comment; `None` when there is none of that id.
+pub(super) fn change(
+    call: &Call<'_>,
+    profile: &'static Profile,
+    posts: &[Post],
+    target: &str,
+    edge: &[&str],
+) -> Option<Result<Value, Refusal>> {
+    let world = &call.sample.world;
+    let own = world.written(|row| row.id == target).into_iter().next();
+    let is_reply = target.starts_with("176") || own.as_ref().is_some_and(|own| own.parent.is_some());
+    let media = match own {
+        Some(own) => own.media,
+        None if world.is_deleted(target) => return None,
+        None => posts.iter().find(|post| post.id.get(5..14) == target.get(5..14))?.id.clone(),
+    };
+    Some(may_read(call).and_then(|()| match edge {
+        ["replies"] if is_reply => Err(Refusal::parameter("Replies can be made to top-level comments only")),
+        ["replies"] => write(call, profile, &media, Some(target)),
+        [] if *call.method == Method::DELETE => {
+            world.delete(target);
+            Ok(json!({ "success": true }))
+        }
+        [] => match call.params.get("hide") {
+            Some(hide) => {
+                world.hide(target, hide == "true");
+                Ok(json!({ "success": true }))
+            }
+            None => Err(Refusal::parameter("The parameter hide is required")),
+        },
+        _ => Err(unknown_path(edge)),
+    }))
 }
 
 /// Who it was, as `from` has it: the Instagram host knows accounts by the ids of its own login.
@@ -112,9 +208,14 @@ fn comment(call: &Call<'_>, post: &Post, number: i64, asked: &[Field]) -> Result
             // Of the account's own comments only.
             "user" if matches!(author, Author::Owner) => Some(json!({"id": post.profile.id})),
             "like_count" => Some(draw("likes", 6).into()),
-            "hidden" => Some((draw("hidden", 30) == 0 && matches!(author, Author::Guest(_))).into()),
+            "hidden" => {
+                let set = call.sample.world.hidden(&comment_id(post, number)).unwrap_or(draw("hidden", 30) == 0);
+                Some((set && matches!(author, Author::Guest(_))).into())
+            }
             "media" => Some(json!({"id": post.id, "media_product_type": post.format.product_type()})),
-            "replies" if is_answered(call, post, number) => {
+            "replies"
+                if is_answered(call, post, number) || !own_replies(call, &comment_id(post, number)).is_empty() =>
+            {
                 return replies_to(call, post, number, field).map(Member::Edge);
             }
             _ => None,
@@ -132,10 +233,19 @@ fn is_answered(call: &Call<'_>, post: &Post, number: i64) -> bool {
 }
 
 fn replies_to(call: &Call<'_>, post: &Post, number: i64, field: &Field) -> Result<Value, Refusal> {
-    match is_answered(call, post, number) {
-        true => Ok(json!({ "data": [reply(call, post, number, &field.fields)?] })),
-        false => Ok(json!({ "data": [] })),
+    let mut replies = Vec::new();
+    if is_answered(call, post, number) {
+        replies.push(reply(call, post, number, &field.fields)?);
     }
+    for own in own_replies(call, &comment_id(post, number)).iter().rev() {
+        replies.push(written(call, post, own, &field.fields)?);
+    }
+    Ok(json!({ "data": replies }))
+}
+
+/// Replies that were written here, newest first.
+fn own_replies(call: &Call<'_>, comment: &str) -> Vec<Written> {
+    call.sample.world.written(|row| row.parent.as_deref() == Some(comment))
 }
 
 fn reply(call: &Call<'_>, post: &Post, number: i64, asked: &[Field]) -> Result<Value, Refusal> {

@@ -4,7 +4,9 @@ mod comments;
 mod discovery;
 mod hashtags;
 mod insights;
+mod more;
 
+use hyper::Method;
 use jiff::Timestamp;
 use jiff::civil::Date;
 use serde_json::{Map, Value, json};
@@ -19,12 +21,14 @@ use comments::comments;
 use discovery::{discover, tags};
 use insights::{LIFETIME, account_insights, results, split, title_of};
 
+pub use more::{INVITED, MENTIONED_COMMENT, MENTIONED_MEDIA};
+
 /// The fields of an account with Facebook Login (`spec/IGUser.json`), and its edges.
 pub const USER_KIND: Kind = Kind {
     name: "IGUser",
     known: "id ig_id username name biography website followers_count follows_count media_count \
             profile_picture_url has_profile_pic is_published legacy_instagram_user_id \
-            shopping_product_tag_eligibility owner_business business_discovery media stories tags insights \
+            shopping_product_tag_eligibility owner_business business_discovery mentioned_media mentioned_comment media stories tags insights \
             content_publishing_limit",
     default: "id",
 };
@@ -111,7 +115,7 @@ pub fn answer(call: &Call<'_>, target: &str, edge: &[&str]) -> Option<Result<Val
             let story = call.sample.stories(profile, call.now).into_iter().find(|story| story.id == target)?;
             Some(on_media(call, &owner, &story, edge))
         }
-        "6" | "7" => comments::node(call, &call.sample.posts(profile, call.now), target, edge),
+        "5" | "6" | "7" => comments::node(call, &call.sample.posts(profile, call.now), target, edge),
         _ => None,
     }
 }
@@ -123,12 +127,44 @@ pub fn change(call: &Call<'_>, target: &str, edge: &[&str]) -> Option<Result<Val
         if edge == ["messages"] && call.host == Host::Instagram {
             return Some(messages::send(call, account.profile));
         }
-        return Some(publish::on_account(call, account.profile, edge));
+        let more = if let [name] = edge { more::change(call, &account, name) } else { None };
+        return Some(more.unwrap_or_else(|| publish::on_account(call, account.profile, edge)));
     }
     if target.starts_with("180") {
         return publish::container(call, target, &profiles(call));
     }
-    None
+    let profile = profiles(call)
+        .into_iter()
+        .find(|profile| target.len() == 17 && target.is_ascii() && target[3..5] == format!("{:02}", profile.number))?;
+    call.count_as(Usage::Instagram(profile.id.to_owned()));
+    let posts = call.sample.posts(profile, call.now);
+    match &target[..3] {
+        "179" => posts.iter().find(|post| post.id == target).map(|post| change_media(call, post, edge)),
+        "175" | "176" | "177" => comments::change(call, profile, &posts, target, edge),
+        _ => None,
+    }
+}
+
+fn change_media(call: &Call<'_>, post: &Post, edge: &[&str]) -> Result<Value, Refusal> {
+    match edge {
+        [] if *call.method == Method::DELETE => {
+            if call.host == Host::Instagram || !call.token.may("instagram_manage_contents") {
+                return Err(Refusal::permission());
+            }
+            call.sample.world.delete(&post.id);
+            Ok(json!({ "success": true, "deleted_id": post.id }))
+        }
+        [] => match call.params.get("comment_enabled") {
+            Some(open) => {
+                call.sample.world.set_open(&post.id, open == "true");
+                Ok(json!({ "success": true }))
+            }
+            None => Err(Refusal::parameter("The parameter comment_enabled is required")),
+        },
+        ["comments"] => comments::write(call, post.profile, &post.id, None),
+        ["product_tags"] => more::tag_products(call, &post.id),
+        _ => Err(unknown_path(edge)),
+    }
 }
 
 fn asked(call: &Call<'_>) -> Result<Vec<Field>, Refusal> {
@@ -165,6 +201,7 @@ fn on_account(call: &Call<'_>, account: &Account<'_>, edge: &[&str]) -> Result<V
             let field = Field { name: (*name).to_owned(), params: call.params.clone(), fields };
             user_edge(call, account, &field)
         }
+        [name] => more::on_account(call, account, name).unwrap_or_else(|| Err(unknown_path(edge))),
         _ => Err(unknown_path(edge)),
     }
 }
@@ -190,6 +227,7 @@ fn user(call: &Call<'_>, account: &Account<'_>, asked: &[Field]) -> Result<Value
             "profile_picture_url" => Some(signed(&format!("{}_p.jpg", profile.number)).into()),
             "has_profile_pic" | "is_published" => Some(true.into()),
             "business_discovery" => return discover(call, field).map(Member::Edge),
+            "mentioned_media" | "mentioned_comment" => return more::mentioned(call, field).map(Member::Edge),
             "media" | "stories" | "tags" | "insights" | "content_publishing_limit" => {
                 return user_edge(call, account, field).map(Member::Edge);
             }
@@ -265,6 +303,7 @@ fn on_media(call: &Call<'_>, owner: &Account<'_>, post: &Post, edge: &[&str]) ->
         }
         ["insights"] => media_insights(call, post, &call.params),
         ["children"] => children(post, &asked(call)?),
+        ["product_tags"] => more::product_tags(call, &post.id),
         ["comments"] => comments(
             call,
             post,
@@ -312,7 +351,7 @@ fn media(
             "like_count" if post.hides_likes || story => None,
             "like_count" => count("likes"),
             "comments_count" => count(if story { "none" } else { "comments" }),
-            "is_comment_enabled" => Some((!story).into()),
+            "is_comment_enabled" => Some((!story && call.sample.world.is_open(&post.id)).into()),
             "is_shared_to_feed" if post.format == Format::Reel => Some(true.into()),
             "alt_text" if post.format == Format::Image && post.day % 2 == 0 => Some("A cup of tea on a table".into()),
             "view_count" if discovered && post.format == Format::Reel => count("views"),
