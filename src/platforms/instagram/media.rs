@@ -32,7 +32,7 @@ fn metric(raw: &Value, name: &str) -> Option<Decimal> {
 }
 
 /// Likes, comments, saves and shares: Meta's own sum, else ours where all four are there.
-fn interactions(raw: &Value) -> Option<Decimal> {
+pub(super) fn interactions(raw: &Value) -> Option<Decimal> {
     let sum = || sum(["likes", "comments", "saved", "shares"].map(|name| metric(raw, name)));
     metric(raw, "total_interactions").or_else(sum)
 }
@@ -178,7 +178,7 @@ async fn read_page(ask: &Ask, window: &(String, String), after: Option<&Cursor>)
 }
 
 /// A refusal that a single post may be to blame for.
-fn spoils_numbers(error: &GraphError) -> bool {
+pub(super) fn spoils_numbers(error: &GraphError) -> bool {
     error.kind == ErrorKind::Rejected && !error.is_bad_cursor()
 }
 
@@ -193,10 +193,10 @@ async fn permission_note(ask: &Ask) -> String {
 }
 
 /// The metrics that every post takes.
-const COMMON: &str = "views,reach,saved,shares,likes,comments,total_interactions";
+pub(super) const COMMON: &str = "views,reach,saved,shares,likes,comments,total_interactions";
 
 /// Numbers of each post by itself, in one batch: what one refuses costs only its own.
-async fn read_numbers(ask: &Ask, rows: &mut [Value]) -> Result<(), ToolError> {
+pub(super) async fn read_numbers(ask: &Ask, rows: &mut [Value]) -> Result<(), ToolError> {
     ask.check_limit()?;
     for rows in rows.chunks_mut(crate::graph::MAX_BATCH) {
         let requests = rows.iter().map(|row| insights_of(row["id"].as_str().unwrap_or_default(), COMMON));
