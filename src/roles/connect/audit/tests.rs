@@ -433,6 +433,77 @@ async fn a_sync_that_hangs_is_an_error_in_time_and_its_lines_do_no_harm() {
     assert!(fixture.verify().is_ok());
 }
 
+/// The line of a change to the cell that `iv` names.
+fn change(event: Event, iv: &str) -> Entry {
+    Entry::new(event).client(&"clienta".parse().unwrap()).envelope(iv)
+}
+
+/// A trail in which cell A is stored and was granted.
+async fn with_a_cell(fixture: &Fixture) -> AuditLog {
+    let log = fixture.open();
+    log.announce(change(Event::Save, "A")).await.unwrap().made();
+    log.record(change(Event::Grant, "A")).await.unwrap();
+    log
+}
+
+#[tokio::test]
+async fn a_change_whose_line_landed_after_it_was_given_up_is_withdrawn_before_any_later_line() {
+    use Event::{Grant, Open, Remove, Save, SaveFailed};
+    for (event, announcement) in
+        [(Save, change(Save, "B")), (Remove, Entry::new(Remove).client(&"clienta".parse().unwrap()))]
+    {
+        let fixture = Fixture::new();
+        let log = with_a_cell(&fixture).await;
+        fixture.faults.hold();
+        assert!(matches!(log.announce(announcement).await.map(drop), Err(AuditError::TimedOut)));
+        let grant = tokio::spawn({
+            let log = log.clone();
+            async move { log.record(change(Grant, "A")).await }
+        });
+        tokio::task::yield_now().await;
+        fixture.faults.release();
+        grant.await.unwrap().unwrap();
+        assert_eq!(fixture.events(), [Open, Save, Grant, event, SaveFailed, Grant]);
+        fixture.verify().unwrap();
+        let last = read(&fixture.path()).unwrap().map(Result::unwrap).nth(4).unwrap();
+        assert_eq!(last.envelope.as_deref(), (event == Save).then_some("B"), "names what it withdraws");
+    }
+}
+
+#[tokio::test]
+async fn an_outcome_that_cannot_be_written_is_owed_and_comes_before_any_later_line() {
+    use Event::{Grant, Open, Repair, Save, SaveFailed, Stop};
+    let fixture = Fixture::new();
+    let log = with_a_cell(&fixture).await;
+    let announced = log.announce(change(Save, "B")).await.unwrap();
+    fixture.faults.0.full.store(true, Ordering::SeqCst);
+    announced.withdraw().await;
+    assert!(log.record(change(Grant, "A")).await.is_err());
+    fixture.faults.0.full.store(false, Ordering::SeqCst);
+    log.record(change(Grant, "A")).await.unwrap();
+    assert_eq!(fixture.events(), [Open, Save, Grant, Save, Repair, SaveFailed, Grant]);
+    fixture.verify().unwrap();
+
+    // Nobody asks for a line: it is written as soon as the file can be.
+    let announced = log.announce(change(Save, "C")).await.unwrap();
+    fixture.faults.0.full.store(true, Ordering::SeqCst);
+    drop(announced);
+    assert!(log.record(change(Grant, "A")).await.is_err());
+    fixture.faults.0.full.store(false, Ordering::SeqCst);
+    let written = async {
+        while fixture.events().last() != Some(&SaveFailed) {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(10), written).await.unwrap();
+
+    // What was dropped at the end stands before the stop.
+    drop(log.announce(change(Save, "D")).await.unwrap());
+    log.close().await.unwrap();
+    assert_eq!(fixture.events().split_off(10), [Save, SaveFailed, Stop]);
+    fixture.verify().unwrap();
+}
+
 #[tokio::test]
 async fn records_at_once_share_syncs_and_a_full_queue_refuses() {
     let fixture = Fixture::new();
@@ -601,6 +672,8 @@ fn a_grant_of_a_cell_that_was_replaced_is_stale() {
         ("stop in order proves the save", "sA gA sB q o gA", true),
         ("removed row put back", "sA gA x gA", true),
         ("removal failed", "sA gA x f gA", false),
+        ("a removal that is withdrawn late leaves the save after it", "sA gA x sB f gA", true),
+        ("proved by a stop in order, whatever crashes later", "sA gA sB q o o gA", true),
         ("removed and saved anew", "sA x sB gB", false),
         ("removed, saved anew, cell of before put back", "sA x sB gA", true),
         ("reseal overtaken by a grant that was under way", "sA gA rB gB gA", false),

@@ -263,7 +263,14 @@ impl Cells {
                     }
                     self.running += 1;
                 }
-                Event::Stop => self.running = self.running.saturating_sub(1),
+                Event::Stop => {
+                    self.running = self.running.saturating_sub(1);
+                    if self.running == 0 {
+                        // Whoever stops in order has said of each change that failed that it did.
+                        let announced = self.clients.values_mut().filter(|cell| cell.outcome == Outcome::Announced);
+                        announced.for_each(|cell| cell.outcome = Outcome::Done);
+                    }
+                }
                 _ => {}
             }
             return true;
@@ -286,7 +293,8 @@ impl Cells {
                 true
             }
             (Event::SaveFailed | Event::SaveConfirmed, Some(cell)) => {
-                if line.envelope.is_none() || line.envelope == cell.newest {
+                // Of a removal neither has one: what withdraws it leaves a save that came after it alone.
+                if line.envelope == cell.newest {
                     let failed = line.event == Event::SaveFailed;
                     cell.outcome = if failed { Outcome::Failed } else { Outcome::Done };
                 }
