@@ -5,8 +5,10 @@ mod support;
 use std::collections::BTreeMap;
 use std::error::Error as _;
 use std::fs;
+use std::time::{Duration, Instant};
 
 use aiviary::clock::Clock;
+use aiviary::roles::connect::audit::WriteLock;
 use aiviary::roles::{StartError, connect};
 use futures_util::future::join_all;
 use ring::hmac;
@@ -509,6 +511,62 @@ async fn a_store_that_refuses_or_spoils_a_write_acknowledges_nothing() {
         assert_eq!(grant(&roles, &client).await.json()["access_token"], token("Newer"));
     }
     roles.finish(&[&token("Kept"), &token("Newer")]).await;
+}
+
+#[tokio::test]
+async fn a_removal_that_fails_leaves_no_trace_and_one_that_cannot_look_is_not_announced() {
+    let roles = start_at_noon().await;
+    let mut body = whole("stays", &token("Stays"));
+    body["issued_at"] = json!("2026-11-20T00:00:00Z");
+    assert_eq!(post(&roles, &body).await.status(), 201);
+    roles.sql("CREATE TRIGGER no BEFORE DELETE ON meta_credentials BEGIN SELECT RAISE(ABORT, 'no'); END");
+    assert_error("a removal", &delete(&roles, "stays").await, 503, "store_unavailable");
+    roles.sql("DROP TRIGGER no");
+    body["access_token"] = json!(token("Again"));
+    assert_eq!(post(&roles, &body).await.status(), 200, "nothing was removed, so nothing is older than a removal");
+
+    roles.sql("ALTER TABLE meta_credentials RENAME TO away");
+    let lines = roles.trail().len();
+    assert_error("no look at the row", &delete(&roles, "stays").await, 503, "store_unavailable");
+    assert_eq!(roles.trail().len(), lines, "what cannot be looked at is not announced");
+    roles.sql("ALTER TABLE away RENAME TO meta_credentials");
+    assert_eq!(post(&roles, &body).await.status(), 200);
+    assert_eq!(delete(&roles, "stays").await.status(), 200);
+    assert_error("issued before it", &post(&roles, &body).await, 409, "stale");
+    roles.finish(&[&token("Stays"), &token("Again")]).await;
+}
+
+#[tokio::test]
+async fn a_client_that_another_process_is_changing_is_busy_after_five_seconds_and_a_stop_does_not_wait() {
+    let roles = start().await;
+    post(&roles, whole("held", &token("Held"))).await;
+    let held = WriteLock::of(&"held".parse().unwrap(), &roles.path("audit.jsonl")).await.unwrap();
+    let began = Instant::now();
+    let (changed, removed) = tokio::join!(post(&roles, whole("held", &token("Other"))), delete(&roles, "held"));
+    for (name, answer) in [("save", changed), ("removal", removed)] {
+        assert_error(name, &answer, 503, "busy");
+        assert!(answer.header("retry-after").is_some(), "{name}");
+    }
+    assert!((4..8).contains(&began.elapsed().as_secs()), "{:?}", began.elapsed());
+    assert_eq!(grant(&roles, "held").await.json()["access_token"], token("Held"), "grants go on");
+    assert_eq!(post(&roles, whole("free", &token("Free"))).await.status(), 201, "and other clients");
+    assert_eq!(get(&roles, "/readyz").await.status(), 200);
+
+    let began = Instant::now();
+    let (at, stop) = (roles.internal, roles.stop_signal());
+    let body = whole("held", &token("Other")).to_string();
+    let waiting = tokio::spawn(async move { ask(at, "POST", PATH, &[KEY, JSON], &body).await });
+    let at_work = async {
+        while !logs().text().contains("a change waits for its turn client.id=held") {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(10), at_work).await.unwrap();
+    stop.cancel();
+    roles.finish(&[&token("Held"), &token("Other"), &token("Free")]).await;
+    assert!(began.elapsed() < Duration::from_secs(4), "{:?}", began.elapsed());
+    waiting.abort();
+    drop(held);
 }
 
 #[tokio::test]
@@ -1200,8 +1258,9 @@ async fn health_readiness_and_metrics_have_their_shapes_and_no_token() {
     for client in ["meter-a", "meter-b", "meter-c", "meter-d"] {
         post(&roles, whole(client, &token("Meter"))).await;
     }
-    grant(&roles, "meter-a").await;
     ask(roles.internal, "GET", TOKEN_PATH, &[("Via", "x")], "").await;
+    // Its line is waited for, and that of the refusal is before it.
+    grant(&roles, "meter-a").await;
     get(&roles, "/no/such\"path").await;
     get(&roles, "/another/path").await;
 

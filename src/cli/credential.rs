@@ -1,6 +1,8 @@
 //! `aiviary credential`: the store from the shell, through the same code as the service.
 
 use std::io::Read as _;
+use std::sync::Arc;
+use std::time::Duration;
 
 use jiff::Timestamp;
 use nix::unistd::{geteuid, getpid};
@@ -16,6 +18,9 @@ use crate::roles::connect::{self, Connect, ConnectError};
 use crate::server::Caller;
 use crate::store::{self, Mode};
 use crate::telemetry::{self, LogSettings};
+
+/// How long a command that was refused waits for a change that may still be made: longer than any store takes.
+pub(super) const OUTCOME_PATIENCE: Duration = Duration::from_secs(120);
 
 impl From<ConnectError> for Failure {
     fn from(error: ConnectError) -> Self {
@@ -36,7 +41,7 @@ pub(super) fn run(args: Credential, context: &Context) -> Result<Exit, Failure> 
         let mode = if matches!(args, Credential::Add { .. }) { Mode::Create } else { Mode::Existing };
         let connect = connect::open(config.connect(&context.secrets())?, mode).await?;
         let done = change(args, &connect).await;
-        let closed = connect.audit().close().await;
+        let closed = connect.close(OUTCOME_PATIENCE).await;
         let text = done?;
         closed.map_err(StartError::failed)?;
         print(&text)?;
@@ -87,7 +92,7 @@ async fn list(settings: &store::Settings, as_json: bool) -> Result<Exit, Failure
 }
 
 /// What is printed when it is done.
-async fn change(args: Credential, connect: &Connect) -> Result<String, Failure> {
+async fn change(args: Credential, connect: &Arc<Connect>) -> Result<String, Failure> {
     let summary = |summary: &Summary| format!("{:#}\n", json!(summary));
     match args {
         Credential::List { .. } => Ok(String::new()),

@@ -54,6 +54,9 @@ pub enum ConnectError {
     /// The trail could not be read.
     #[error("the audit trail cannot be read")]
     Trail(#[source] std::io::Error),
+    /// The service stops.
+    #[error("the service stops")]
+    Stopping,
     /// The file of removals failed.
     #[error("the state file failed")]
     State(#[from] crate::sqlite::SqliteError),
@@ -105,6 +108,11 @@ impl From<ConnectError> for Failure {
                 "store_unavailable",
                 &format!("the store did not keep the column {column}; nothing was acknowledged"),
             ),
+            E::Audit(AuditError::Held) => {
+                let words = "another change of this client has not ended yet; send the request again";
+                unavailable("busy", words)
+            }
+            E::Stopping => unavailable("busy", "the service stops; send the request again"),
             E::Audit(_) | E::Trail(_) => unavailable(
                 "audit_unavailable",
                 "the audit trail cannot be written, so nothing is granted or changed; see the log of connect",

