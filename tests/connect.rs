@@ -1291,6 +1291,25 @@ async fn health_readiness_and_metrics_have_their_shapes_and_no_token() {
     roles.finish(&[&token("Meter")]).await;
 }
 
+#[tokio::test]
+async fn the_expiry_of_a_client_that_was_removed_elsewhere_is_no_longer_shown() {
+    let roles = start().await;
+    let shown = async |client: &str| {
+        let metrics = get(&roles, "/metrics").await.body;
+        sample(&metrics, "aiviary_token_expiry_timestamp_seconds", &[&format!(r#"client="{client}""#)]).is_some()
+    };
+    for client in ["gone-a", "gone-b", "stays"] {
+        post(&roles, whole(client, &token("Shown"))).await;
+    }
+    roles.sql("DELETE FROM meta_credentials WHERE client_id = 'gone-a'");
+    assert_error("gone", &grant(&roles, "gone-a").await, 404, "not_found");
+    assert_eq!((shown("gone-a").await, shown("gone-b").await), (false, true));
+    roles.sql("DELETE FROM meta_credentials WHERE client_id = 'gone-b'");
+    assert_eq!(get(&roles, "/readyz").await.status(), 200);
+    assert_eq!((shown("gone-b").await, shown("stays").await), (false, true));
+    roles.finish(&[&token("Shown")]).await;
+}
+
 /// The text format 0.0.4 of prometheus.io/docs/instrumenting/exposition_formats: families in one group, types known,
 /// samples distinct, values numbers.
 fn assert_prometheus_text(text: &str) {
@@ -1356,6 +1375,25 @@ async fn a_second_start_finds_everything() {
 }
 
 #[tokio::test]
+async fn a_start_reads_of_the_trail_what_came_since_the_last() {
+    let roles = start().await;
+    let (folder, path) = (roles.folder.clone(), roles.path("audit.jsonl"));
+    post(&roles, whole("settled", &token("Settled"))).await;
+    roles.finish(&[]).await;
+    let second = Fixture::on(&folder).start_connect().await;
+    post(&second, whole("settled", &token("Settled2"))).await;
+    second.finish(&[]).await;
+    // What a start has settled is behind it: were it read again, this would be a crash to look into.
+    let text = fs::read_to_string(&path).unwrap();
+    let stop = text.find(r#""event":"stop""#).unwrap();
+    fs::write(&path, format!("{}open{}", &text[..stop + 9], &text[stop + 13..])).unwrap();
+    let third = Fixture::on(&folder).start_connect().await;
+    let events: Vec<Value> = third.trail().iter().map(|line| line["event"].clone()).collect();
+    assert_eq!(events, ["open", "save", "open", "open", "save", "stop", "open"]);
+    third.stop().await;
+}
+
+#[tokio::test]
 async fn a_wrong_key_does_not_start_and_a_further_key_does() {
     let other = "ff".repeat(32);
     let roles = start().await;
@@ -1365,9 +1403,13 @@ async fn a_wrong_key_does_not_start_and_a_further_key_does() {
     roles.finish(&[&token("Locked")]).await;
 
     let wrong = Fixture { encryption_keys: other.clone(), ..Fixture::on(&folder) };
+    let wrong_trail = wrong.path("audit.jsonl");
     let (error, text) = refusal(wrong.connect_settings()).await;
     assert!(matches!(error, StartError::Configuration(_)), "{error:?}");
     assert!(text.contains("ENCRYPTION_KEY") && text.contains(&sealed_by), "{text}");
+    let trail = fs::read_to_string(wrong_trail).unwrap();
+    let stops = trail.lines().filter(|line| line.contains(r#""event":"stop""#)).count();
+    assert_eq!(stops, 2, "a start that fails ends in order: {trail}");
     assert!(!text.contains(&other) && !text.contains(ENCRYPTION_KEY), "{text}");
     let ids: Vec<&str> =
         text.split(|c: char| !c.is_ascii_hexdigit()).filter(|word| word.len() == 16 && *word != sealed_by).collect();

@@ -35,6 +35,9 @@ pub trait CredentialStore: Send + Sync + 'static {
     /// The row of `client`, if there is one.
     fn load<'a>(&'a self, client: &'a ClientId) -> BoxFuture<'a, Result<Option<SealedCredential>, StoreError>>;
 
+    /// Names as they stand in the first rows, `limit` at most: enough to tell none, one and several clients apart.
+    fn clients(&self, limit: usize) -> BoxFuture<'_, Result<Vec<String>, StoreError>>;
+
     /// All rows, ordered by client; each that is no credential says so in its place.
     fn list(&self) -> BoxFuture<'_, Result<Vec<Result<SealedCredential, Malformed>>, StoreError>>;
 

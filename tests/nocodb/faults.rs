@@ -187,6 +187,66 @@ async fn a_write_without_an_answer_is_refused_and_nobody_writes_that_client_unti
 }
 
 #[tokio::test]
+async fn many_clients_are_not_all_read_to_say_that_none_was_named() {
+    let fake = Fake::start().await;
+    let roles = connect(&fake, None).await;
+    for n in 0..3 {
+        fake.insert("", &format!("an empty row {n}"));
+    }
+    assert_eq!(roles.store(&sample("only")).await.status, 201);
+    assert_eq!(roles.get(roles.internal, "/api/credentials").await.json()["client_id"], "only");
+    for n in 0..300 {
+        fake.insert(&format!("c{n:03}"), "cell");
+    }
+    let before = fake.state().seen.len();
+    let said = roles.get(roles.internal, "/api/credentials").await;
+    assert_eq!((said.status, said.code().as_str()), (409, "client_required"), "{}", said.text);
+    assert!(said.message().contains("c000") && said.message().ends_with(" and others"), "{}", said.text);
+    assert!(said.text.len() < 400, "{}", said.text);
+    let asked = fake.state().seen.split_off(before);
+    assert_eq!(asked.len(), 1, "{asked:?}");
+    assert!(asked[0].contains("limit=21") && !asked[0].contains("access%5Ftoken"), "{asked:?}");
+
+    // Rows that name nobody do not hide the one that does.
+    let mut state = fake.state();
+    state.rows.retain(|(_, row)| row["client_id"] == "only");
+    let only = state.rows.pop().unwrap();
+    drop(state);
+    for n in 0..40 {
+        fake.insert(&format!("no client {n}"), "cell");
+    }
+    fake.state().rows.push((1000, only.1));
+    assert_eq!(roles.get(roles.internal, "/api/credentials").await.json()["client_id"], "only");
+    roles.stop().await;
+}
+
+#[tokio::test]
+async fn probes_share_a_look_at_the_rows_until_something_changes() {
+    let fake = Fake::start().await;
+    let roles = connect(&fake, None).await;
+    assert_eq!(roles.store(&sample("probed")).await.status, 201);
+    let ready = async || roles.get(roles.internal, "/readyz").await;
+    assert_eq!(ready().await.status, 200);
+    let before = fake.count("GET");
+    for _ in 0..10 {
+        assert_eq!(ready().await.status, 200);
+    }
+    assert_eq!(fake.count("GET"), before, "no probe asked the store");
+    fake.state().rows[0].1.insert("access_token".to_owned(), json!("no envelope"));
+    let refused = roles.get(roles.internal, "/api/credentials/token?client_id=probed").await;
+    assert_eq!(refused.code(), "credential_unreadable");
+    assert_eq!(ready().await.json()["unreadable"], 1, "what a grant met shows at once");
+    fake.state().outage = Some(Fault::Cut);
+    assert_eq!(roles.get(roles.internal, "/api/credentials/token?client_id=probed").await.status, 503);
+    assert_eq!(ready().await.status, 503);
+    fake.state().outage = None;
+    assert_eq!(ready().await.status, 200, "a failed look is not kept");
+    assert_eq!(roles.store(&sample("probed")).await.status, 200);
+    assert_eq!(ready().await.json()["unreadable"], 0, "nor one before a change");
+    roles.stop().await;
+}
+
+#[tokio::test]
 async fn a_stop_waits_for_a_change_whose_caller_has_left() {
     for (lands, last) in [(true, &["save", "save"][..]), (false, &["save", "save", "save_failed"])] {
         let fake = Fake::start().await;

@@ -30,7 +30,12 @@ pub enum ConnectError {
     NotFound(Option<ClientId>),
     /// Several clients are stored, and none was named.
     #[error("several clients are stored")]
-    ClientRequired(Vec<ClientId>),
+    ClientRequired {
+        /// Of many only the first.
+        some: Vec<ClientId>,
+        /// Whether there are more.
+        more: bool,
+    },
     /// What came is older than what is stored, or than a removal.
     #[error("issued_at is older than what is stored, or than the removal of this client")]
     Stale,
@@ -74,9 +79,10 @@ impl From<ConnectError> for Failure {
                 let message = format!("{error}; store one with POST /api/credentials");
                 return failure(StatusCode::NOT_FOUND, "not_found", message);
             }
-            E::ClientRequired(clients) => {
-                let names = clients.iter().map(ClientId::as_str).collect::<Vec<_>>().join(", ");
-                let message = format!("several clients are stored; name one with ?client_id=, of: {names}");
+            E::ClientRequired { some, more } => {
+                let names = some.iter().map(ClientId::as_str).collect::<Vec<_>>().join(", ");
+                let others = if *more { " and others" } else { "" };
+                let message = format!("several clients are stored; name one with ?client_id=, of: {names}{others}");
                 return failure(StatusCode::CONFLICT, "client_required", message);
             }
             E::Stale => {

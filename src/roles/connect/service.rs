@@ -1,10 +1,10 @@
 //! Connect itself: save, summary, grant, remove. Sealing, opening, order and audit happen here and nowhere else.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use futures_util::future::BoxFuture;
 use jiff::{SignedDuration, Timestamp};
@@ -37,6 +37,11 @@ const TURN_PATIENCE: Duration = Duration::from_secs(5);
 /// How long a caller, and whoever asks for the token meanwhile, waits for the store to make a change.
 const STORE_PATIENCE: Duration = Duration::from_secs(5);
 
+/// How many clients are named to who names none.
+const NAMED_MAX: usize = 20;
+/// How long a look at the rows holds for `/readyz`, unless something is changed or goes wrong meanwhile.
+const LOOK_HOLDS: Duration = Duration::from_secs(5);
+
 /// What was stored.
 pub struct Saved {
     /// Whether it is the client's first.
@@ -66,9 +71,15 @@ pub struct Connect {
     refusals: prometheus::IntCounterVec,
     saves: prometheus::IntCounterVec,
     expiry: prometheus::IntGaugeVec,
+    /// Clients whose expiry is shown.
+    shown: std::sync::Mutex<BTreeSet<String>>,
     trail: prometheus::IntGaugeVec,
     /// Whether the store's rows were looked at and the keys found to be theirs: nothing is granted or saved before.
     checked: AtomicBool,
+    /// What the last look at the rows found.
+    looked: Mutex<Option<Look>>,
+    /// Grows with all that may make that look untrue.
+    doubts: AtomicU64,
     /// Changes of a client run one after another, each until its outcome is known.
     turns: Sharded<Mutex<()>>,
     /// No token of a client is granted between the line of a change and its row.
@@ -77,6 +88,14 @@ pub struct Connect {
     changes: TaskTracker,
     /// Ends those that a stop does not wait for any longer.
     cut: CancellationToken,
+}
+
+/// What a look at the rows found, and when.
+struct Look {
+    at: Instant,
+    doubts: u64,
+    unreadable: u64,
+    expiry_unreadable: u64,
 }
 
 /// The right to change one client, in this process and among all. Held until the outcome is known, whoever still waits
@@ -176,6 +195,9 @@ impl Connect {
             trail: metrics.gauges("aiviary_audit_seq", "Sequence number of the newest audit line.", &[]),
             metrics,
             checked: AtomicBool::new(true),
+            shown: std::sync::Mutex::default(),
+            looked: Mutex::default(),
+            doubts: AtomicU64::new(0),
             turns: Sharded::default(),
             grants_of: Sharded::default(),
             changes: TaskTracker::new(),
@@ -293,7 +315,9 @@ impl Connect {
         mut work: BoxFuture<'static, Result<(), ConnectError>>,
     ) -> Result<(), ConnectError> {
         let announced = self.audit.announce(line.clone()).await?;
-        match timeout(STORE_PATIENCE, &mut work).await {
+        let outcome = timeout(STORE_PATIENCE, &mut work).await;
+        self.doubt();
+        match outcome {
             Ok(Ok(())) => {
                 announced.made();
                 Ok(())
@@ -319,7 +343,9 @@ impl Connect {
         work: BoxFuture<'static, Result<(), ConnectError>>,
     ) {
         let client = &turn.client;
-        match work.await {
+        let outcome = work.await;
+        self.doubt();
+        match outcome {
             Ok(()) => {
                 // Behind the last grant that read the row as it was before.
                 let _ungranted = self.grants_of.of(client).write_owned().await;
@@ -342,26 +368,42 @@ impl Connect {
         if let Some(client) = named.or_else(|| self.client.clone()) {
             return Ok(client);
         }
-        let rows = self.store.list().await?.into_iter();
-        let mut clients: Vec<ClientId> = rows
-            .filter_map(|row| match row {
-                Ok(row) => Some(row.binding.client),
-                Err(malformed) => malformed.client.parse().ok(),
-            })
-            .collect();
+        let named =
+            |names: Vec<String>| -> BTreeSet<ClientId> { names.iter().filter_map(|name| name.parse().ok()).collect() };
+        let some = self.store.clients(NAMED_MAX + 1).await.inspect_err(|_| self.doubt())?;
+        let mut more = some.len() > NAMED_MAX;
+        let mut clients = named(some);
+        if clients.len() < 2 && more {
+            // Rows that name no client may hide those that do.
+            let all = self.store.list().await?.into_iter().map(|row| match row {
+                Ok(row) => row.binding.client.to_string(),
+                Err(malformed) => malformed.client,
+            });
+            clients = named(all.collect());
+            more = clients.len() > NAMED_MAX;
+        }
         match clients.len() {
             0 => Err(ConnectError::NotFound(None)),
-            1 => Ok(clients.remove(0)),
-            _ => Err(ConnectError::ClientRequired(clients)),
+            1 => clients.pop_first().ok_or(ConnectError::NotFound(None)),
+            _ => Err(ConnectError::ClientRequired { some: clients.into_iter().take(NAMED_MAX).collect(), more }),
         }
     }
 
     async fn load(&self, client: ClientId) -> Result<SealedCredential, ConnectError> {
-        let row = self.store.load(&client).await?.ok_or(ConnectError::NotFound(Some(client)))?;
+        let Some(row) = self.store.load(&client).await.inspect_err(|_| self.doubt())? else {
+            self.forget_expiry(client.as_str());
+            return Err(ConnectError::NotFound(Some(client)));
+        };
         if row.expiry() == Expiry::Unreadable {
+            self.doubt();
             error!(client.id = %row.binding.client, "token_expires_at of this client is no date; it counts as unknown");
         }
         Ok(row)
+    }
+
+    /// What is known of all rows may no longer hold.
+    fn doubt(&self) {
+        self.doubts.fetch_add(1, Ordering::SeqCst);
     }
 
     fn open(&self, row: &SealedCredential) -> Result<Secret, OpenError> {
@@ -395,6 +437,7 @@ impl Connect {
         let row = self.load(client.clone()).await.inspect_err(refused)?;
         let access_token = self.open(&row).map_err(|source| {
             self.note_refusal("unreadable", Some(client.clone()), caller);
+            self.doubt();
             ConnectError::Unreadable { client: client.clone(), source }
         })?;
         let summary = Summary::of(&row, self.clock.now());
@@ -548,9 +591,7 @@ impl Connect {
                 return Err(error.into());
             }
             connect.state.removed_at(&of, false).await?;
-            if let Err(error) = connect.expiry.remove_label_values(&[of.as_str()]) {
-                debug!(%error, "there was no expiry to forget");
-            }
+            connect.forget_expiry(of.as_str());
             info!(client.id = %of, "removed the credential of client {of}");
             Ok(())
         };
@@ -651,6 +692,7 @@ impl Connect {
     pub async fn inventory(&self) -> Result<Inventory, ConnectError> {
         let configured = self.sealer.key_ids();
         let mut found = Inventory::default();
+        let mut gone = self.shown().clone();
         for row in self.store.list().await? {
             found.rows += 1;
             let row = match row {
@@ -661,6 +703,7 @@ impl Connect {
                 }
             };
             let client = &row.binding.client;
+            gone.remove(client.as_str());
             self.show_expiry(&row);
             if row.expiry() == Expiry::Unreadable {
                 found.expiry_unreadable.push(client.to_string());
@@ -687,21 +730,29 @@ impl Connect {
                 found.unreadable.push(format!("client {client}: {error}"));
             }
         }
+        // Removed by another process, or by hand.
+        gone.iter().for_each(|client| self.forget_expiry(client));
         Ok(found)
     }
 
     /// Compares the last changes of the trail with the rows: whether one that a crash cut off had reached the store.
+    /// Reads what came since it was last done.
     ///
     /// # Errors
     /// When store or trail cannot be read or written.
     pub(super) async fn settle(&self) -> Result<(), ConnectError> {
-        let path = self.audit_path.clone();
-        let unsettled = tokio::task::spawn_blocking(move || audit::unsettled(&path)).await;
-        for change in unsettled.map_err(std::io::Error::other).flatten().map_err(ConnectError::Trail)? {
+        let (path, settled) = (self.audit_path.clone(), self.state.settled().await?);
+        let read = tokio::task::spawn_blocking(move || audit::unsettled(&path, settled.as_ref())).await;
+        let (changes, read_to) = read.map_err(std::io::Error::other).flatten().map_err(ConnectError::Trail)?;
+        let mut all = true;
+        for change in changes {
             let Ok(client) = change.client.parse::<ClientId>() else { continue };
             let _turn = match self.turn(&client).await {
                 // Whoever is at it says himself what becomes of it.
-                Err(ConnectError::Audit(AuditError::Held)) => continue,
+                Err(ConnectError::Audit(AuditError::Held)) => {
+                    all = false;
+                    continue;
+                }
                 turn => turn?,
             };
             let made = match (self.store.load(&client).await, &change.envelope) {
@@ -714,6 +765,9 @@ impl Connect {
             let mut entry = Entry::new(event).client(&client);
             entry.envelope = change.envelope;
             self.audit.record(entry).await?;
+        }
+        if let Some(read_to) = read_to.filter(|_| all) {
+            self.state.settle(read_to).await?;
         }
         Ok(())
     }
@@ -733,10 +787,9 @@ impl Connect {
         if !self.is_checked() {
             readiness.waiting_for.push("key check".to_owned());
         }
-        match self.inventory().await {
-            Ok(found) => {
-                readiness.unreadable = found.unreadable.len() as u64;
-                readiness.expiry_unreadable = found.expiry_unreadable.len() as u64;
+        match self.look().await {
+            Ok((unreadable, expiry_unreadable)) => {
+                (readiness.unreadable, readiness.expiry_unreadable) = (unreadable, expiry_unreadable);
             }
             Err(error) => {
                 // The whole chain is a line for whoever runs this; callers learn what to repair and no more.
@@ -760,7 +813,37 @@ impl Connect {
         readiness
     }
 
+    /// Rows that cannot be read and expiries that are no dates, as of a few seconds ago at most.
+    async fn look(&self) -> Result<(u64, u64), ConnectError> {
+        // Whoever asks meanwhile waits for this look and takes it.
+        let mut looked = self.looked.lock().await;
+        let doubts = self.doubts.load(Ordering::SeqCst);
+        if let Some(look) = looked.as_ref().filter(|look| look.doubts == doubts && look.at.elapsed() < LOOK_HOLDS) {
+            return Ok((look.unreadable, look.expiry_unreadable));
+        }
+        *looked = None;
+        let at = Instant::now();
+        let found = self.inventory().await?;
+        let (unreadable, expiry_unreadable) = (found.unreadable.len() as u64, found.expiry_unreadable.len() as u64);
+        *looked = Some(Look { at, doubts, unreadable, expiry_unreadable });
+        Ok((unreadable, expiry_unreadable))
+    }
+
+    fn shown(&self) -> MutexGuard<'_, BTreeSet<String>> {
+        // A set of names is as good as before whatever panicked beside it.
+        self.shown.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn forget_expiry(&self, client: &str) {
+        if self.shown().remove(client)
+            && let Err(error) = self.expiry.remove_label_values(&[client])
+        {
+            debug!(%error, "there was no expiry to forget");
+        }
+    }
+
     fn show_expiry(&self, row: &SealedCredential) {
+        self.shown().insert(row.binding.client.to_string());
         let end = row.expiry().at().map_or(0, Timestamp::as_second);
         self.expiry.with_label_values(&[row.binding.client.as_str()]).set(end);
     }

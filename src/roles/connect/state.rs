@@ -1,10 +1,12 @@
-//! What connect must remember beside the credentials: `[connect] state`. For now, when clients were removed.
+//! What connect must remember beside the credentials: `[connect] state`. When clients were removed, and how far the
+//! trail was settled.
 
 use std::path::Path;
 
 use jiff::Timestamp;
 use rusqlite::OptionalExtension;
 
+use super::audit::Settled;
 use crate::credential::ClientId;
 use crate::sqlite::{Database, Mode, Schema, SqliteError};
 
@@ -16,6 +18,8 @@ const SCHEMA: Schema = Schema {
         // A removal is noted before the store is asked, and what it was before is kept until the outcome is known.
         "ALTER TABLE removals ADD COLUMN pending INTEGER NOT NULL DEFAULT 0;
          ALTER TABLE removals ADD COLUMN before_ms INTEGER",
+        "CREATE TABLE settled (one INTEGER PRIMARY KEY CHECK (one = 1), seq INTEGER NOT NULL, hash TEXT NOT NULL,
+         running INTEGER NOT NULL) STRICT",
     ],
 };
 
@@ -92,6 +96,43 @@ impl State {
                 .transpose()
             })
             .await
+    }
+}
+
+impl State {
+    /// Up to which line of the trail the outcome of every change is known to the trail itself.
+    ///
+    /// # Errors
+    /// What the file refused.
+    pub async fn settled(&self) -> Result<Option<Settled>, SqliteError> {
+        self.0
+            .call(|db| {
+                let number = |row: &rusqlite::Row<'_>, at| row.get(at).map(|n: i64| n.unsigned_abs());
+                let read = |row: &rusqlite::Row<'_>| {
+                    Ok(Settled { seq: number(row, 0)?, hash: row.get(1)?, running: number(row, 2)? })
+                };
+                db.query_row("SELECT seq, hash, running FROM settled", [], read).optional()
+            })
+            .await
+    }
+
+    /// Remembers that.
+    ///
+    /// # Errors
+    /// What the file refused.
+    pub async fn settle(&self, to: Settled) -> Result<(), SqliteError> {
+        let signed = |n| i64::try_from(n).unwrap_or(i64::MAX);
+        let row = (signed(to.seq), to.hash, signed(to.running));
+        self.0
+            .call(move |db| {
+                db.execute(
+                    "INSERT INTO settled (one, seq, hash, running) VALUES (1, ?1, ?2, ?3) ON CONFLICT (one)
+                     DO UPDATE SET seq = excluded.seq, hash = excluded.hash, running = excluded.running",
+                    row,
+                )
+            })
+            .await
+            .map(drop)
     }
 }
 

@@ -126,10 +126,21 @@ impl NocoDb {
         self.table().await
     }
 
-    /// Rows of `table` that `filter` matches, by row number.
+    /// Rows of `table` that `filter` matches, by row number, with all cells.
     async fn rows(&self, table: &Table, filter: Option<&str>, limit: usize) -> Result<Vec<Row>, ApiError> {
+        self.cells(table, &columns(), filter, limit).await
+    }
+
+    /// The same with the cells of `wanted`.
+    async fn cells(
+        &self,
+        table: &Table,
+        wanted: &[&'static str],
+        filter: Option<&str>,
+        limit: usize,
+    ) -> Result<Vec<Row>, ApiError> {
         let path = format!("/api/v2/tables/{}/records", table.id);
-        let named = [table.key.as_str()].into_iter().chain(columns()).collect::<Vec<_>>().join(",");
+        let named = std::iter::once(table.key.as_str()).chain(wanted.iter().copied()).collect::<Vec<_>>().join(",");
         let limit = limit.to_string();
         // The number alone decides the order. The others are named because `sort` refuses a column that was renamed,
         // which `fields` and writes still know by its old name (NocoDB 0.301.3).
@@ -141,7 +152,7 @@ impl NocoDb {
         };
         let row = |cells: &Value| {
             let cells = cells.as_object()?;
-            if columns().iter().any(|column| !cells.contains_key(*column)) {
+            if wanted.iter().any(|column| !cells.contains_key(*column)) {
                 return None;
             }
             let number = cells.get(&table.key).and_then(|key| key.as_u64().or_else(|| key.as_str()?.parse().ok()))?;
@@ -175,6 +186,19 @@ impl NocoDb {
             1 => Ok(Some(rows.remove(0).credential(&table)?)),
             _ => Err(several(client.as_str(), &rows).into()),
         }
+    }
+
+    async fn names(&self, limit: usize) -> Result<Vec<String>, StoreError> {
+        let mut table = self.table().await?;
+        let found = match self.cells(&table, &[CLIENT], None, limit).await {
+            Err(error) if error.may_have_moved() => {
+                table = self.table_again().await?;
+                self.cells(&table, &[CLIENT], None, limit).await
+            }
+            done => done,
+        };
+        let name = |row: Row| row.cells.get(CLIENT).and_then(Value::as_str).unwrap_or_default().to_owned();
+        Ok(found?.into_iter().map(name).collect())
     }
 
     async fn all(&self) -> Result<Vec<Result<SealedCredential, Malformed>>, StoreError> {
@@ -366,6 +390,10 @@ fn moment(text: &str) -> String {
 impl CredentialStore for NocoDb {
     fn load<'a>(&'a self, client: &'a ClientId) -> BoxFuture<'a, Result<Option<SealedCredential>, StoreError>> {
         Box::pin(async move { timeout(PATIENCE, self.one(client)).await.map_err(|_| unreachable(ApiError::Slow))? })
+    }
+
+    fn clients(&self, limit: usize) -> BoxFuture<'_, Result<Vec<String>, StoreError>> {
+        Box::pin(async move { timeout(PATIENCE, self.names(limit)).await.map_err(|_| unreachable(ApiError::Slow))? })
     }
 
     fn list(&self) -> BoxFuture<'_, Result<Vec<Result<SealedCredential, Malformed>>, StoreError>> {

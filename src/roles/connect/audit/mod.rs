@@ -22,7 +22,7 @@ use file::{Disk, RealDisk, Trail};
 pub use line::{Entry, Event, LINE_MAX_BYTES, Line};
 pub use lock::WriteLock;
 use refusals::Refusals;
-pub use verify::{Broken, ReadError, Reason, Unsettled, Verified, VerifyError, read, unsettled, verify};
+pub use verify::{Broken, ReadError, Reason, Settled, Unsettled, Verified, VerifyError, read, unsettled, verify};
 
 /// Entries that may wait for the writer; beyond that a record is refused.
 const QUEUE_MAX: usize = 1024;

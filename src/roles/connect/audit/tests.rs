@@ -706,13 +706,48 @@ fn saves_without_a_known_outcome_are_told_at_start() {
     let fixture = Fixture::new();
     let told = |lines: &str| {
         fs::write(fixture.path(), story(lines)).unwrap();
-        unsettled(&fixture.path()).unwrap().into_iter().map(|of| of.envelope.unwrap_or_default()).collect::<Vec<_>>()
+        unsettled(&fixture.path(), None)
+            .unwrap()
+            .0
+            .into_iter()
+            .map(|of| of.envelope.unwrap_or_default())
+            .collect::<Vec<_>>()
     };
     assert_eq!(told("sA gA sB o"), ["B"]);
     assert_eq!(told("sA x o"), [""]);
     for settled in ["sA gA o", "sA q o", "sA fA o", "sA o cA", "sA o gA", "sA"] {
         assert_eq!(told(settled), Vec::<String>::new(), "{settled}");
     }
+}
+
+#[test]
+fn what_was_settled_is_not_read_again() {
+    let fixture = Fixture::new();
+    let grants = "gA ".repeat(3000);
+    let told = |from: Option<&Settled>| {
+        let (found, read_to) = unsettled(&fixture.path(), from).unwrap();
+        (found.into_iter().map(|of| of.envelope.unwrap_or_default()).collect::<Vec<_>>(), read_to.unwrap())
+    };
+    fs::write(fixture.path(), story(&format!("sA gA sB o {grants} sC o"))).unwrap();
+    let lines: Vec<Line> = read(&fixture.path()).unwrap().map(Result::unwrap).collect();
+    assert_eq!(told(None).0, ["C"]);
+    // From each line on, what is behind it; the number running then is the caller's to say.
+    for at in [1, 2, 3, 5, 6, 1500, lines.len() - 2, lines.len() - 1] {
+        let from = Settled { seq: lines[at - 1].seq, hash: lines[at - 1].hash.clone(), running: 1 };
+        let (found, read_to) = told(Some(&from));
+        assert_eq!(found, if at < lines.len() - 1 { vec!["C"] } else { vec![] }, "line {at}");
+        assert_eq!((read_to.seq, &read_to.hash), (lines.len() as u64, &lines.last().unwrap().hash), "line {at}");
+    }
+    // One that is not in the file, or not as it was: all is read.
+    for (seq, hash) in [(5, "0".repeat(64)), (1_000_000, lines[0].hash.clone()), (0, lines[0].hash.clone())] {
+        assert_eq!(told(Some(&Settled { seq, hash, running: 0 })).0, ["C"], "{seq}");
+    }
+    // Several processes at once: what one of them announced before the mark's process stopped is not proved by that.
+    fs::write(fixture.path(), story("o sB q o")).unwrap();
+    let lines: Vec<Line> = read(&fixture.path()).unwrap().map(Result::unwrap).collect();
+    let from = |running| Settled { seq: 2, hash: lines[1].hash.clone(), running };
+    assert_eq!(told(Some(&from(2))), (vec!["B".to_owned()], Settled { running: 2, ..told(None).1 }));
+    assert_eq!(told(Some(&from(1))).0, Vec::<String>::new());
 }
 
 #[tokio::test]
