@@ -22,6 +22,9 @@ pub enum ConnectError {
     /// A query value is outside its grammar.
     #[error("client_id may be 1 to 64 of the characters A-Z a-z 0-9 . _ -")]
     ClientGrammar,
+    /// A removal that names nobody.
+    #[error("name the client to remove: DELETE /api/credentials?client_id=…")]
+    ClientMissing,
     /// The store was not looked at yet.
     #[error("waiting for the store")]
     Starting,
@@ -74,7 +77,9 @@ impl From<ConnectError> for Failure {
         let built = match &error {
             E::Json(fault) => return Self::invalid_json(fault),
             E::Field(field) => return failure(StatusCode::UNPROCESSABLE_ENTITY, "invalid_field", field.to_string()),
-            E::ClientGrammar => return failure(StatusCode::BAD_REQUEST, "invalid_query", error.to_string()),
+            E::ClientGrammar | E::ClientMissing => {
+                return failure(StatusCode::BAD_REQUEST, "invalid_query", error.to_string());
+            }
             E::NotFound(_) => {
                 let message = format!("{error}; store one with POST /api/credentials");
                 return failure(StatusCode::NOT_FOUND, "not_found", message);

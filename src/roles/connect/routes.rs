@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use hyper::{Method, StatusCode};
 use serde_json::json;
+use zeroize::Zeroize as _;
 
 use super::failure::ConnectError;
 use super::service::{Connect, Saved};
@@ -63,7 +64,12 @@ impl App for Connect {
 
 /// `POST /api/credentials`: stores a token. Runs to its end when the caller leaves.
 async fn save(connect: Arc<Connect>, call: Call) -> Result<Reply, Failure> {
-    let Saved { created, summary, ignored } = connect.save(&call.body, call.key, &call.caller).await?;
+    let saved = connect.save(&call.body, call.key, &call.caller).await;
+    if let Ok(mut body) = call.body.try_into_mut() {
+        // Where nobody else has it, the token in it ends here.
+        body.zeroize();
+    }
+    let Saved { created, summary, ignored } = saved?;
     let mut body = json!(summary);
     if !ignored.is_empty() {
         body["ignored_fields"] = json!(ignored);
@@ -73,7 +79,8 @@ async fn save(connect: Arc<Connect>, call: Call) -> Result<Reply, Failure> {
 
 /// `DELETE /api/credentials`: forgets a client's token. Runs to its end when the caller leaves.
 async fn remove(connect: Arc<Connect>, call: Call) -> Result<Reply, Failure> {
-    let named = named_client(&call)?;
+    // Never the only one or the configured one: who forgets a name must not lose a token by it.
+    let named = named_client(&call)?.ok_or(ConnectError::ClientMissing)?;
     let client = connect.remove(named, call.key, &call.caller).await?;
     Ok(Reply::json(&json!({ "client_id": client, "removed": true })))
 }

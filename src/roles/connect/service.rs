@@ -38,7 +38,7 @@ const TURN_PATIENCE: Duration = Duration::from_secs(5);
 const STORE_PATIENCE: Duration = Duration::from_secs(5);
 
 /// How many clients are named to who names none.
-const NAMED_MAX: usize = 20;
+const NAMED_MAX: usize = 100;
 /// How long a look at the rows holds for `/readyz`, unless something is changed or goes wrong meanwhile.
 const LOOK_HOLDS: Duration = Duration::from_secs(5);
 
@@ -562,11 +562,11 @@ impl Connect {
     /// Nothing stored, or the store is away.
     pub async fn remove(
         self: &Arc<Self>,
-        named: Option<ClientId>,
+        client: ClientId,
         key: Option<usize>,
         caller: &Caller,
     ) -> Result<ClientId, ConnectError> {
-        let client = self.resolve(named).await?;
+        self.must_be_checked()?;
         let (connect, line) = (self.clone(), by_key(Event::Remove, caller, key).client(&client));
         self.apart(async move { connect.forget(client, line).await }).await
     }
