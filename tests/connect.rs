@@ -537,7 +537,7 @@ async fn a_removal_that_fails_leaves_no_trace_and_one_that_cannot_look_is_not_an
 }
 
 #[tokio::test]
-async fn a_client_that_another_process_is_changing_is_busy_after_five_seconds_and_a_stop_does_not_wait() {
+async fn a_client_that_another_process_is_changing_is_busy_within_seconds_and_a_stop_does_not_wait() {
     let roles = start().await;
     post(&roles, whole("held", &token("Held"))).await;
     let held = WriteLock::of(&"held".parse().unwrap(), &roles.path("audit.jsonl")).await.unwrap();
@@ -547,7 +547,7 @@ async fn a_client_that_another_process_is_changing_is_busy_after_five_seconds_an
         assert_error(name, &answer, 503, "busy");
         assert!(answer.header("retry-after").is_some(), "{name}");
     }
-    assert!((4..8).contains(&began.elapsed().as_secs()), "{:?}", began.elapsed());
+    assert!((4..10).contains(&began.elapsed().as_secs()), "{:?}", began.elapsed());
     assert_eq!(grant(&roles, "held").await.json()["access_token"], token("Held"), "grants go on");
     assert_eq!(post(&roles, whole("free", &token("Free"))).await.status(), 201, "and other clients");
     assert_eq!(get(&roles, "/readyz").await.status(), 200);

@@ -32,8 +32,9 @@ use crate::telemetry::Metrics;
 /// How far ahead of our clock `issued_at` may be: more would shut out all later tokens.
 const AHEAD_MAX: SignedDuration = SignedDuration::from_mins(10);
 
-/// How long a change waits for the one before it of the same client.
-const TURN_PATIENCE: Duration = Duration::from_secs(5);
+/// How long a change waits for those before it of the same client, other processes included: those have five seconds of
+/// it. Less than a request may take, and more than a crowd of first saves needs with a slow store.
+const TURN_PATIENCE: Duration = Duration::from_secs(8);
 /// How long a caller, and whoever asks for the token meanwhile, waits for the store to make a change.
 const STORE_PATIENCE: Duration = Duration::from_secs(5);
 
