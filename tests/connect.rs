@@ -5,8 +5,10 @@ mod support;
 use std::collections::BTreeMap;
 use std::error::Error as _;
 use std::fs;
+use std::time::{Duration, Instant};
 
 use aiviary::clock::Clock;
+use aiviary::roles::connect::audit::WriteLock;
 use aiviary::roles::{StartError, connect};
 use futures_util::future::join_all;
 use ring::hmac;
@@ -509,6 +511,62 @@ async fn a_store_that_refuses_or_spoils_a_write_acknowledges_nothing() {
         assert_eq!(grant(&roles, &client).await.json()["access_token"], token("Newer"));
     }
     roles.finish(&[&token("Kept"), &token("Newer")]).await;
+}
+
+#[tokio::test]
+async fn a_removal_that_fails_leaves_no_trace_and_one_that_cannot_look_is_not_announced() {
+    let roles = start_at_noon().await;
+    let mut body = whole("stays", &token("Stays"));
+    body["issued_at"] = json!("2026-11-20T00:00:00Z");
+    assert_eq!(post(&roles, &body).await.status(), 201);
+    roles.sql("CREATE TRIGGER no BEFORE DELETE ON meta_credentials BEGIN SELECT RAISE(ABORT, 'no'); END");
+    assert_error("a removal", &delete(&roles, "stays").await, 503, "store_unavailable");
+    roles.sql("DROP TRIGGER no");
+    body["access_token"] = json!(token("Again"));
+    assert_eq!(post(&roles, &body).await.status(), 200, "nothing was removed, so nothing is older than a removal");
+
+    roles.sql("ALTER TABLE meta_credentials RENAME TO away");
+    let lines = roles.trail().len();
+    assert_error("no look at the row", &delete(&roles, "stays").await, 503, "store_unavailable");
+    assert_eq!(roles.trail().len(), lines, "what cannot be looked at is not announced");
+    roles.sql("ALTER TABLE away RENAME TO meta_credentials");
+    assert_eq!(post(&roles, &body).await.status(), 200);
+    assert_eq!(delete(&roles, "stays").await.status(), 200);
+    assert_error("issued before it", &post(&roles, &body).await, 409, "stale");
+    roles.finish(&[&token("Stays"), &token("Again")]).await;
+}
+
+#[tokio::test]
+async fn a_client_that_another_process_is_changing_is_busy_within_seconds_and_a_stop_does_not_wait() {
+    let roles = start().await;
+    post(&roles, whole("held", &token("Held"))).await;
+    let held = WriteLock::of(&"held".parse().unwrap(), &roles.path("audit.jsonl")).await.unwrap();
+    let began = Instant::now();
+    let (changed, removed) = tokio::join!(post(&roles, whole("held", &token("Other"))), delete(&roles, "held"));
+    for (name, answer) in [("save", changed), ("removal", removed)] {
+        assert_error(name, &answer, 503, "busy");
+        assert!(answer.header("retry-after").is_some(), "{name}");
+    }
+    assert!((4..10).contains(&began.elapsed().as_secs()), "{:?}", began.elapsed());
+    assert_eq!(grant(&roles, "held").await.json()["access_token"], token("Held"), "grants go on");
+    assert_eq!(post(&roles, whole("free", &token("Free"))).await.status(), 201, "and other clients");
+    assert_eq!(get(&roles, "/readyz").await.status(), 200);
+
+    let began = Instant::now();
+    let (at, stop) = (roles.internal, roles.stop_signal());
+    let body = whole("held", &token("Other")).to_string();
+    let waiting = tokio::spawn(async move { ask(at, "POST", PATH, &[KEY, JSON], &body).await });
+    let at_work = async {
+        while !logs().text().contains("a change waits for its turn client.id=held") {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(10), at_work).await.unwrap();
+    stop.cancel();
+    roles.finish(&[&token("Held"), &token("Other"), &token("Free")]).await;
+    assert!(began.elapsed() < Duration::from_secs(4), "{:?}", began.elapsed());
+    waiting.abort();
+    drop(held);
 }
 
 #[tokio::test]
@@ -1023,9 +1081,9 @@ async fn the_client_is_the_named_one_the_configured_one_or_the_only_one() {
     assert_eq!(stored.json()["client_id"], "default", "the name of who has none");
     assert_eq!(get(&roles, TOKEN_PATH).await.json()["access_token"], token("First"));
     post(&roles, whole("second", &token("Second"))).await;
-    for (method, target) in [("GET", PATH), ("GET", TOKEN_PATH), ("DELETE", PATH)] {
-        let answer = ask(roles.internal, method, target, &[KEY], "").await;
-        assert_error(method, &answer, 409, "client_required");
+    for target in [PATH, TOKEN_PATH] {
+        let answer = ask(roles.internal, "GET", target, &[], "").await;
+        assert_error(target, &answer, 409, "client_required");
         for name in ["default", "second"] {
             assert!(answer.message().contains(name), "{answer:?}");
         }
@@ -1040,7 +1098,10 @@ async fn the_client_is_the_named_one_the_configured_one_or_the_only_one() {
     assert_eq!(grant(&configured, "default").await.json()["access_token"], token("First"));
     let stored = post(&configured, json!({"access_token": token("Third")})).await;
     assert_eq!((stored.status(), stored.json()["client_id"].clone()), (200, json!("second")));
-    assert_eq!(ask(configured.internal, "DELETE", PATH, &[KEY], "").await.json()["client_id"], "second");
+    let unnamed = ask(configured.internal, "DELETE", PATH, &[KEY], "").await;
+    assert_error("a removal names its client", &unnamed, 400, "invalid_query");
+    assert_eq!(grant(&configured, "second").await.json()["access_token"], token("Third"), "nothing was removed");
+    assert_eq!(delete(&configured, "second").await.json()["client_id"], "second");
     assert_error("configured and absent", &get(&configured, PATH).await, 404, "not_found");
     configured.finish(&[&token("First"), &token("Second"), &token("Third")]).await;
 }
@@ -1200,8 +1261,9 @@ async fn health_readiness_and_metrics_have_their_shapes_and_no_token() {
     for client in ["meter-a", "meter-b", "meter-c", "meter-d"] {
         post(&roles, whole(client, &token("Meter"))).await;
     }
-    grant(&roles, "meter-a").await;
     ask(roles.internal, "GET", TOKEN_PATH, &[("Via", "x")], "").await;
+    // Its line is waited for, and that of the refusal is before it.
+    grant(&roles, "meter-a").await;
     get(&roles, "/no/such\"path").await;
     get(&roles, "/another/path").await;
 
@@ -1230,6 +1292,25 @@ async fn health_readiness_and_metrics_have_their_shapes_and_no_token() {
     assert_eq!(count("aiviary_panics_total", &[]), Some(0.0));
     assert!(!text.contains(API_KEY) && !text.contains("path\""), "{text}");
     roles.finish(&[&token("Meter")]).await;
+}
+
+#[tokio::test]
+async fn the_expiry_of_a_client_that_was_removed_elsewhere_is_no_longer_shown() {
+    let roles = start().await;
+    let shown = async |client: &str| {
+        let metrics = get(&roles, "/metrics").await.body;
+        sample(&metrics, "aiviary_token_expiry_timestamp_seconds", &[&format!(r#"client="{client}""#)]).is_some()
+    };
+    for client in ["gone-a", "gone-b", "stays"] {
+        post(&roles, whole(client, &token("Shown"))).await;
+    }
+    roles.sql("DELETE FROM meta_credentials WHERE client_id = 'gone-a'");
+    assert_error("gone", &grant(&roles, "gone-a").await, 404, "not_found");
+    assert_eq!((shown("gone-a").await, shown("gone-b").await), (false, true));
+    roles.sql("DELETE FROM meta_credentials WHERE client_id = 'gone-b'");
+    assert_eq!(get(&roles, "/readyz").await.status(), 200);
+    assert_eq!((shown("gone-b").await, shown("stays").await), (false, true));
+    roles.finish(&[&token("Shown")]).await;
 }
 
 /// The text format 0.0.4 of prometheus.io/docs/instrumenting/exposition_formats: families in one group, types known,
@@ -1297,6 +1378,25 @@ async fn a_second_start_finds_everything() {
 }
 
 #[tokio::test]
+async fn a_start_reads_of_the_trail_what_came_since_the_last() {
+    let roles = start().await;
+    let (folder, path) = (roles.folder.clone(), roles.path("audit.jsonl"));
+    post(&roles, whole("settled", &token("Settled"))).await;
+    roles.finish(&[]).await;
+    let second = Fixture::on(&folder).start_connect().await;
+    post(&second, whole("settled", &token("Settled2"))).await;
+    second.finish(&[]).await;
+    // What a start has settled is behind it: were it read again, this would be a crash to look into.
+    let text = fs::read_to_string(&path).unwrap();
+    let stop = text.find(r#""event":"stop""#).unwrap();
+    fs::write(&path, format!("{}open{}", &text[..stop + 9], &text[stop + 13..])).unwrap();
+    let third = Fixture::on(&folder).start_connect().await;
+    let events: Vec<Value> = third.trail().iter().map(|line| line["event"].clone()).collect();
+    assert_eq!(events, ["open", "save", "open", "open", "save", "stop", "open"]);
+    third.stop().await;
+}
+
+#[tokio::test]
 async fn a_wrong_key_does_not_start_and_a_further_key_does() {
     let other = "ff".repeat(32);
     let roles = start().await;
@@ -1306,9 +1406,13 @@ async fn a_wrong_key_does_not_start_and_a_further_key_does() {
     roles.finish(&[&token("Locked")]).await;
 
     let wrong = Fixture { encryption_keys: other.clone(), ..Fixture::on(&folder) };
+    let wrong_trail = wrong.path("audit.jsonl");
     let (error, text) = refusal(wrong.connect_settings()).await;
     assert!(matches!(error, StartError::Configuration(_)), "{error:?}");
     assert!(text.contains("ENCRYPTION_KEY") && text.contains(&sealed_by), "{text}");
+    let trail = fs::read_to_string(wrong_trail).unwrap();
+    let stops = trail.lines().filter(|line| line.contains(r#""event":"stop""#)).count();
+    assert_eq!(stops, 2, "a start that fails ends in order: {trail}");
     assert!(!text.contains(&other) && !text.contains(ENCRYPTION_KEY), "{text}");
     let ids: Vec<&str> =
         text.split(|c: char| !c.is_ascii_hexdigit()).filter(|word| word.len() == 16 && *word != sealed_by).collect();

@@ -915,6 +915,45 @@ fn an_audit_file_that_may_not_be_written_stops_grants_until_it_may() {
 }
 
 #[test]
+fn a_command_is_refused_where_any_file_of_the_service_belongs_to_another_user() {
+    if !is_root() {
+        println!("skipped: only root can give a folder away");
+        return;
+    }
+    for (name, file) in [("store", "a.db"), ("audit", "audit.jsonl"), ("state", "connect.db")] {
+        let mut home = Home::new();
+        let folder = home.folder.path().join("theirs");
+        fs::create_dir(&folder).unwrap();
+        let path = folder.join(file);
+        match name {
+            "audit" => home.audit = path.clone(),
+            "state" => home.more.push(("AIVIARY__CONNECT__STATE", path.display().to_string())),
+            _ => home.more.push(("AIVIARY__STORE__URL", format!("sqlite:{}", path.display()))),
+        }
+        let add = || {
+            let mut command = home.command(&["credential", "add", "--client", "clienta"]);
+            let mut child = command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+            let _refused = child.stdin.take().unwrap().write_all(home.tokens.number(1).as_bytes());
+            child.wait_with_output().unwrap()
+        };
+        chown(&folder, Some(65534), Some(65534)).unwrap();
+        let refused = add();
+        let said = text(&refused.stderr);
+        assert_eq!(refused.status.code(), Some(1), "{name}: {said}");
+        assert!(said.contains("belongs to another user") && said.contains("sudo -u"), "{name}: {said}");
+        assert_eq!(fs::read_dir(&folder).unwrap().count(), 0, "{name}: nothing is made there");
+        if name != "store" {
+            // A folder of the system's with a file of ours in it.
+            fs::write(&path, "").unwrap();
+            let done = add();
+            assert!(done.status.success(), "{name}: {}", text(&done.stderr));
+            chown(&path, Some(65534), Some(65534)).unwrap();
+            assert_eq!(add().status.code(), Some(1), "{name}: the file is theirs");
+        }
+    }
+}
+
+#[test]
 fn a_hangup_after_a_rename_goes_on_in_a_new_file_of_the_same_chain() {
     let home = Home::new();
     let service = home.serve();

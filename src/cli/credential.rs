@@ -1,10 +1,15 @@
 //! `aiviary credential`: the store from the shell, through the same code as the service.
 
+use std::fs::File;
 use std::io::Read as _;
+use std::os::fd::AsFd as _;
+use std::sync::Arc;
+use std::time::Duration;
 
 use jiff::Timestamp;
 use nix::unistd::{geteuid, getpid};
 use serde_json::{Map, Value, json};
+use zeroize::Zeroizing;
 
 use super::{Accounts, Context, Credential, Exit, Failure, owner, print, say};
 use crate::api::{Given, Summary};
@@ -16,6 +21,9 @@ use crate::roles::connect::{self, Connect, ConnectError};
 use crate::server::Caller;
 use crate::store::{self, Mode};
 use crate::telemetry::{self, LogSettings};
+
+/// How long a command that was refused waits for a change that may still be made: longer than any store takes.
+pub(super) const OUTCOME_PATIENCE: Duration = Duration::from_secs(120);
 
 impl From<ConnectError> for Failure {
     fn from(error: ConnectError) -> Self {
@@ -36,7 +44,7 @@ pub(super) fn run(args: Credential, context: &Context) -> Result<Exit, Failure> 
         let mode = if matches!(args, Credential::Add { .. }) { Mode::Create } else { Mode::Existing };
         let connect = connect::open(config.connect(&context.secrets())?, mode).await?;
         let done = change(args, &connect).await;
-        let closed = connect.audit().close().await;
+        let closed = connect.close(OUTCOME_PATIENCE).await;
         let text = done?;
         closed.map_err(StartError::failed)?;
         print(&text)?;
@@ -87,13 +95,12 @@ async fn list(settings: &store::Settings, as_json: bool) -> Result<Exit, Failure
 }
 
 /// What is printed when it is done.
-async fn change(args: Credential, connect: &Connect) -> Result<String, Failure> {
+async fn change(args: Credential, connect: &Arc<Connect>) -> Result<String, Failure> {
     let summary = |summary: &Summary| format!("{:#}\n", json!(summary));
     match args {
         Credential::List { .. } => Ok(String::new()),
         Credential::Add { client, accounts, token_expires_at, issued_at, scopes, login } => {
             let mut body = Map::new();
-            body.insert("access_token".to_owned(), token_from_stdin()?.into());
             let ids = AccountKind::ALL.map(AccountKind::name).into_iter().zip(given(&accounts));
             let others = [
                 ("client_id", &client),
@@ -105,8 +112,15 @@ async fn change(args: Credential, connect: &Connect) -> Result<String, Failure> 
             for (name, value) in ids.chain(others).filter_map(|(name, value)| Some((name, value.as_ref()?))) {
                 body.insert(name.to_owned(), if value.is_empty() { Value::Null } else { value.as_str().into() });
             }
-            let body = Value::Object(body).to_string();
-            let saved = connect.save(body.as_bytes(), None, &caller()).await?;
+            // The token is in this text and nowhere else: it has room for all from the start.
+            let token = token_from_stdin()?;
+            let rest = Value::Object(body).to_string();
+            let mut text = Zeroizing::new(Vec::with_capacity(rest.len() + 6 * token.len() + 32));
+            text.extend_from_slice(b"{\"access_token\":");
+            serde_json::to_writer(&mut *text, &**token).map_err(|error| Failure::new(Exit::Failed, error))?;
+            text.extend_from_slice(if rest == "{}" { b"" } else { b"," });
+            text.extend_from_slice(&rest.as_bytes()[1..]);
+            let saved = connect.save(&text, None, &caller()).await?;
             Ok(summary(&saved.summary))
         }
         Credential::Set { client, accounts } => {
@@ -125,7 +139,8 @@ async fn change(args: Credential, connect: &Connect) -> Result<String, Failure> 
             Ok(summary(&connect.set_ids(client, ids, None, &caller()).await?))
         }
         Credential::Remove { client } => {
-            let client = connect.remove(parsed(Some(&client))?, None, &caller()).await?;
+            let client = parsed(Some(&client))?.ok_or_else(|| Failure::new(Exit::Usage, "--client: name one"))?;
+            let client = connect.remove(client, None, &caller()).await?;
             Ok(format!("removed {client}\n"))
         }
     }
@@ -146,15 +161,19 @@ fn parsed(client: Option<&str>) -> Result<Option<ClientId>, Failure> {
 }
 
 /// The token, without the line's end; never from an argument, which every process may read.
-fn token_from_stdin() -> Result<String, Failure> {
-    let mut text = String::new();
-    std::io::stdin().lock().take(TOKEN_MAX_BYTES as u64 + 2).read_to_string(&mut text)?;
-    let token = text.strip_suffix('\n').map(|text| text.strip_suffix('\r').unwrap_or(text)).unwrap_or(&text);
-    if token.is_empty() {
+fn token_from_stdin() -> Result<Zeroizing<String>, Failure> {
+    // Whole from the start: a text that grows leaves copies behind.
+    let most = TOKEN_MAX_BYTES + 2;
+    let mut text = Zeroizing::new(String::with_capacity(most + 32));
+    // Unbuffered: the buffer of standard input is cleared by nobody.
+    File::from(std::io::stdin().as_fd().try_clone_to_owned()?).take(most as u64).read_to_string(&mut text)?;
+    let end = text.strip_suffix('\n').map_or(text.len(), |line| line.strip_suffix('\r').unwrap_or(line).len());
+    text.truncate(end);
+    if text.is_empty() {
         return Err(Failure::new(
             Exit::Usage,
             "send the token on standard input, as in: aiviary credential add < token",
         ));
     }
-    Ok(token.to_owned())
+    Ok(text)
 }

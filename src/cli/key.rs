@@ -2,7 +2,7 @@
 
 use zeroize::Zeroizing;
 
-use super::credential::caller;
+use super::credential::{OUTCOME_PATIENCE, caller};
 use super::{Context, Exit, Failure, owner, print, say};
 use crate::config::new_key;
 use crate::roles::StartError;
@@ -31,7 +31,7 @@ pub(super) fn rotate(context: &Context) -> Result<Exit, Failure> {
             Some(why) => say(&format!("left as it is: {}: {why}", one.client)),
         };
         let rotated = connect.rotate(&caller(), told).await;
-        let closed = connect.audit().close().await;
+        let closed = connect.close(OUTCOME_PATIENCE).await;
         let rotation = rotated?;
         closed.map_err(StartError::failed)?;
         let mut text = format!("{} sealed anew under {}\n", rotation.done, rotation.first);

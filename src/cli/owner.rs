@@ -1,5 +1,6 @@
 //! Who may run commands on the store: the user whose folder it is in.
 
+use std::fs::Metadata;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 
@@ -9,19 +10,32 @@ use super::{Exit, Failure};
 use crate::config::Config;
 use crate::store::Url;
 
-/// Refuses where the folder of the store belongs to another user: files that this one made there would lock the
-/// service out. A NocoDB store has its locks beside the trail.
+/// Refuses where store, trail or connect's own memory belong to another user: files that this one made there would lock
+/// the service out. The locks are beside the trail.
 pub(super) fn check(config: &Config) -> Result<(), Failure> {
-    match &config.store().url {
-        Url::Sqlite(file) => check_file(file),
-        Url::NocoDb { .. } => check_file(config.audit()),
+    if let Url::Sqlite(file) = &config.store().url {
+        check_file(file)?;
     }
+    // Their folders may be the system's, as those of logs are: then the file says whose they are.
+    for file in [config.audit(), config.connect_state()] {
+        match std::fs::metadata(file) {
+            Ok(about) => check_owner(file, &about)?,
+            Err(_) => check_file(file)?,
+        }
+    }
+    Ok(())
 }
 
 /// The same for the folder of one file.
 pub(super) fn check_file(file: &Path) -> Result<(), Failure> {
     let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let Ok(about) = std::fs::metadata(folder) else { return Ok(()) };
+    match std::fs::metadata(folder) {
+        Ok(about) => check_owner(folder, &about),
+        Err(_) => Ok(()),
+    }
+}
+
+fn check_owner(place: &Path, about: &Metadata) -> Result<(), Failure> {
     if about.uid() == geteuid().as_raw() {
         return Ok(());
     }
@@ -29,6 +43,6 @@ pub(super) fn check_file(file: &Path) -> Result<(), Failure> {
         User::from_uid(about.uid().into()).ok().flatten().map_or_else(|| format!("#{}", about.uid()), |user| user.name);
     let line: Vec<String> = std::env::args().collect();
     let message =
-        format!("{} belongs to another user; run as that one: sudo -u {owner} {}", folder.display(), line.join(" "));
+        format!("{} belongs to another user; run as that one: sudo -u {owner} {}", place.display(), line.join(" "));
     Err(Failure::new(Exit::Failed, message))
 }

@@ -157,7 +157,7 @@ async fn copy(to: &str, config: &Config, context: &Context) -> Result<Exit, Fail
     }
     let (source, target) = (store::open(&from, Mode::Existing).await?, store::open(&target, Mode::Create).await?);
     // The service waits with what comes in meanwhile: it would be missing in the copy.
-    let _nobody_writes = WriteLock::acquire(config.audit()).await.map_err(StartError::failed)?;
+    let _nobody_writes = WriteLock::of_all(config.audit()).await.map_err(StartError::failed)?;
     let done = match store::copy(&*source, &*target).await {
         Ok(done) => done,
         Err(store::CopyError::From(error) | store::CopyError::To(error)) => return Err(error.into()),

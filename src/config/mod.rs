@@ -319,6 +319,12 @@ impl Config {
         &self.audit
     }
 
+    /// Connect's own memory.
+    #[must_use]
+    pub fn connect_state(&self) -> &Path {
+        &self.connect.state
+    }
+
     /// The client of a request that names none.
     #[must_use]
     pub fn client(&self) -> Option<&ClientId> {

@@ -72,6 +72,11 @@ pub async fn holds(store: &dyn CredentialStore) {
     }
     let ordered = ["0", "ClientA", "client-a", "client.a", "client_a", "clienta", "clientb", "null"];
     assert_eq!(clients(store).await, ordered);
+    let mut named = store.clients(100).await.expect("clients");
+    named.sort_unstable();
+    assert_eq!(named, ordered);
+    let some = store.clients(3).await.expect("clients");
+    assert!(some.len() == 3 && some.iter().all(|name| ordered.contains(&name.as_str())), "{some:?}");
     assert!(store.remove(&id("ClientA")).await.expect("remove"));
     assert!(!store.remove(&id("ClientA")).await.expect("remove"), "removed once");
     assert_eq!(store.load(&id("ClientA")).await.expect("load"), None);

@@ -7,6 +7,7 @@ pub mod contract;
 mod copy;
 mod nocodb;
 mod row;
+mod shard;
 mod sqlite;
 
 use std::fmt;
@@ -18,6 +19,7 @@ use futures_util::future::BoxFuture;
 
 pub use self::copy::{Copied, CopyError, copy};
 pub use self::nocodb::{Admin, Bootstrapped, bootstrap};
+pub use self::shard::Sharded;
 use crate::credential::{ClientId, GrammarError, SealedCredential};
 use crate::secret::Secret;
 pub use crate::sqlite::Mode;
@@ -26,9 +28,15 @@ use crate::sqlite::SqliteError;
 /// One row per client, durable before a write answers.
 ///
 /// Anybody may have edited any row: one that is no credential is [`Malformed`] and leaves the others alone.
+///
+/// A write answers once its outcome is known, and that may take a minute: whoever drops it earlier does not know whether
+/// it will still be done, and must keep others from writing the same client meanwhile.
 pub trait CredentialStore: Send + Sync + 'static {
     /// The row of `client`, if there is one.
     fn load<'a>(&'a self, client: &'a ClientId) -> BoxFuture<'a, Result<Option<SealedCredential>, StoreError>>;
+
+    /// Names as they stand in the first rows, `limit` at most: enough to tell none, one and several clients apart.
+    fn clients(&self, limit: usize) -> BoxFuture<'_, Result<Vec<String>, StoreError>>;
 
     /// All rows, ordered by client; each that is no credential says so in its place.
     fn list(&self) -> BoxFuture<'_, Result<Vec<Result<SealedCredential, Malformed>>, StoreError>>;

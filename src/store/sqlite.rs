@@ -1,7 +1,7 @@
 //! The embedded store: one table in one SQLite file.
 
-use std::fmt::Write as _;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use futures_util::future::BoxFuture;
 use rusqlite::types::ValueRef;
@@ -22,8 +22,36 @@ const SCHEMA: Schema = Schema {
 /// A store in a SQLite file.
 pub(super) struct Sqlite {
     database: Database,
-    /// The table's name, quoted.
-    table: String,
+    sql: Arc<Statements>,
+}
+
+/// What is asked of the table, written once: SQLite keeps a statement prepared under its text.
+struct Statements {
+    load: String,
+    clients: String,
+    list: String,
+    save: String,
+    remove: String,
+}
+
+impl Statements {
+    /// `table` is quoted.
+    fn of(table: &str) -> Self {
+        let all = columns().join(", ");
+        let numbers: Vec<String> = (1..=columns().len()).map(|number| format!("?{number}")).collect();
+        let others = columns().into_iter().skip(1).map(|column| format!("{column} = excluded.{column}"));
+        let others = others.collect::<Vec<_>>().join(", ");
+        Self {
+            load: format!("SELECT {all} FROM {table} WHERE {CLIENT} = ?1"),
+            clients: format!("SELECT CAST({CLIENT} AS BLOB) FROM {table} ORDER BY {CLIENT} LIMIT ?1"),
+            list: format!("SELECT {all} FROM {table} ORDER BY {CLIENT}"),
+            save: format!(
+                "INSERT INTO {table} ({all}) VALUES ({}) ON CONFLICT ({CLIENT}) DO UPDATE SET {others}",
+                numbers.join(", ")
+            ),
+            remove: format!("DELETE FROM {table} WHERE {CLIENT} = ?1"),
+        }
+    }
 }
 
 impl Sqlite {
@@ -31,20 +59,21 @@ impl Sqlite {
     pub(super) async fn open(path: PathBuf, table: &str, mode: Mode) -> Result<Self, StoreError> {
         let opened = tokio::task::spawn_blocking(move || Database::open(&path, &SCHEMA, mode));
         let database = opened.await.map_err(|error| StoreError::Unreachable(error.into()))??;
-        let store = Self { database, table: format!("\"{table}\"") };
-        let quoted = store.table.clone();
-        let missing = store.database.call(move |db| complete(db, &quoted, mode)).await?;
+        let quoted = format!("\"{table}\"");
+        let sql = Arc::new(Statements::of(&quoted));
+        let missing = database.call(move |db| complete(db, &quoted, mode)).await?;
         match missing {
-            None => Ok(store),
+            None => Ok(Self { database, sql }),
             Some(column) => Err(StoreError::Column { table: table.to_owned(), column }),
         }
     }
 
     async fn call<T: Send + 'static>(
         &self,
-        work: impl FnOnce(&mut Connection) -> rusqlite::Result<T> + Send + 'static,
+        work: impl FnOnce(&mut Connection, &Statements) -> rusqlite::Result<T> + Send + 'static,
     ) -> Result<T, StoreError> {
-        self.database.call(work).await.map_err(unreachable)
+        let sql = self.sql.clone();
+        self.database.call(move |db| work(db, &sql)).await.map_err(unreachable)
     }
 }
 
@@ -76,35 +105,36 @@ fn complete(db: &Connection, table: &str, mode: Mode) -> rusqlite::Result<Option
 
 impl CredentialStore for Sqlite {
     fn load<'a>(&'a self, client: &'a ClientId) -> BoxFuture<'a, Result<Option<SealedCredential>, StoreError>> {
-        let sql = format!("SELECT {} FROM {} WHERE {CLIENT} = ?1", columns().join(", "), self.table);
         let client = client.as_str().to_owned();
         Box::pin(async move {
-            let row = self.call(move |db| db.query_row(&sql, [client], |row| Ok(read(row))).optional()).await?;
-            Ok(row.transpose()?)
+            let row = self
+                .call(move |db, sql| db.prepare_cached(&sql.load)?.query_row([client], |row| Ok(read(row))).optional());
+            Ok(row.await?.transpose()?)
         })
     }
 
+    fn clients(&self, limit: usize) -> BoxFuture<'_, Result<Vec<String>, StoreError>> {
+        let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+        Box::pin(self.call(move |db, sql| {
+            let name = |row: &Row<'_>| Ok(String::from_utf8_lossy(row.get_ref(0)?.as_blob()?).into_owned());
+            db.prepare_cached(&sql.clients)?.query_map([limit], name)?.collect()
+        }))
+    }
+
     fn list(&self) -> BoxFuture<'_, Result<Vec<Result<SealedCredential, Malformed>>, StoreError>> {
-        let sql = format!("SELECT {} FROM {} ORDER BY {CLIENT}", columns().join(", "), self.table);
-        Box::pin(self.call(move |db| db.prepare(&sql)?.query_map([], |row| Ok(read(row)))?.collect()))
+        Box::pin(self.call(|db, sql| db.prepare_cached(&sql.list)?.query_map([], |row| Ok(read(row)))?.collect()))
     }
 
     fn save<'a>(&'a self, credential: &'a SealedCredential) -> BoxFuture<'a, Result<(), StoreError>> {
-        let mut sql = format!("INSERT INTO {} ({}) VALUES (?1", self.table, columns().join(", "));
-        for number in 2..=columns().len() {
-            let _infallible = write!(sql, ", ?{number}");
-        }
-        let _infallible = write!(sql, ") ON CONFLICT ({CLIENT}) DO UPDATE SET ");
-        let others = columns().into_iter().skip(1).map(|column| format!("{column} = excluded.{column}"));
-        sql.push_str(&others.collect::<Vec<_>>().join(", "));
         let cells = row::cells(credential).map(|cell| cell.map(str::to_owned));
-        Box::pin(async move { self.call(move |db| db.execute(&sql, params_from_iter(cells))).await.map(drop) })
+        Box::pin(async move {
+            self.call(move |db, sql| db.prepare_cached(&sql.save)?.execute(params_from_iter(cells))).await.map(drop)
+        })
     }
 
     fn remove<'a>(&'a self, client: &'a ClientId) -> BoxFuture<'a, Result<bool, StoreError>> {
-        let sql = format!("DELETE FROM {} WHERE {CLIENT} = ?1", self.table);
         let client = client.as_str().to_owned();
-        Box::pin(self.call(move |db| db.execute(&sql, [client]).map(|rows| rows > 0)))
+        Box::pin(self.call(move |db, sql| Ok(db.prepare_cached(&sql.remove)?.execute([client])? > 0)))
     }
 }
 

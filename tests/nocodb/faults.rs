@@ -2,6 +2,7 @@
 
 use aiviary::credential::{ClientId, SealedCredential};
 use aiviary::crypto::Sealer;
+use aiviary::roles::connect::audit;
 use aiviary::secret::Secret;
 use aiviary::store::{self, CredentialStore, Malformed, Mode, StoreError, contract};
 use serde_json::json;
@@ -9,7 +10,7 @@ use tokio::net::TcpListener;
 
 use super::chain;
 use super::fake::{Fake, Fault, Kind};
-use crate::support::{API_KEY, Fixture, answer, logs, sample};
+use crate::support::{API_KEY, Fixture, Roles, answer, logs, sample};
 
 async fn open(fake: &Fake) -> std::sync::Arc<dyn CredentialStore> {
     store::open(&fake.settings(), Mode::Existing).await.unwrap()
@@ -123,26 +124,167 @@ async fn an_update_or_a_removal_whose_answer_was_lost_is_looked_up() {
     assert_eq!(fake.state().rows.len(), 1);
 }
 
+/// A body of `client` with that token.
+fn body(client: &str, token: &str) -> serde_json::Value {
+    let mut body = sample(client);
+    body["access_token"] = json!(token);
+    body
+}
+
+async fn granted(roles: &Roles, client: &str) -> String {
+    let said = roles.get(roles.internal, &format!("/api/credentials/token?client_id={client}")).await;
+    assert_eq!(said.status, 200, "{}", said.text);
+    said.json()["access_token"].as_str().unwrap().to_owned()
+}
+
+/// Roles on `fake`, in a folder of their own or in that of others.
+async fn connect(fake: &Fake, with: Option<&Roles>) -> Roles {
+    let mut fixture = with.map_or_else(Fixture::new, |roles| Fixture::on(&roles.folder));
+    fixture.store = Some(fake.settings());
+    fixture.start_connect().await
+}
+
+fn events_of(roles: &Roles, client: &str) -> Vec<String> {
+    let trail = roles.trail().into_iter().filter(|line| line["client_id"] == client);
+    trail.map(|line| line["event"].as_str().unwrap().to_owned()).collect()
+}
+
 #[tokio::test]
-async fn a_write_without_an_answer_is_refused_and_never_undoes_a_later_one() {
+async fn a_write_without_an_answer_is_refused_and_nobody_writes_that_client_until_it_has_one() {
     let fake = Fake::start().await;
-    let store = open(&fake).await;
-    store.save(&of("a", "1")).await.unwrap();
+    let roles = connect(&fake, None).await;
+    assert_eq!(roles.store(&body("late", "EAABfirst")).await.status, 201);
     fake.fail(Kind::Update, Fault::Hang);
-    let late = {
-        let store = store.clone();
-        tokio::spawn(async move { store.save(&of("a", "late")).await })
-    };
-    fake.hangs().await;
-    let error = late.await.unwrap().unwrap_err();
-    assert!(chain(&error).contains("did not answer in time"), "{}", chain(&error));
-    let error = store.save(&of("a", "2")).await.unwrap_err();
-    assert!(chain(&error).contains("no outcome yet"), "{}", chain(&error));
+    let late = body("late", "EAABlate");
+    let (said, ()) = tokio::join!(roles.store(&late), fake.hangs());
+    assert_eq!((said.status, said.code().as_str()), (503, "store_unavailable"), "{}", said.text);
+    assert_eq!(granted(&roles, "late").await, "EAABfirst", "the one before is granted meanwhile");
+    assert_eq!(roles.store(&body("other", "EAABother")).await.status, 201, "other clients are not held up");
+
+    // Neither here nor in another process of the same trail.
+    let second = connect(&fake, Some(&roles)).await;
+    let newer = body("late", "EAABnewer");
+    let removal = roles
+        .http
+        .delete(format!("http://{}/api/credentials?client_id=late", second.internal))
+        .header("x-api-key", API_KEY);
+    let (here, there, removed) = tokio::join!(roles.store(&newer), second.store(&newer), answer(removal));
+    for said in [here, there, removed] {
+        assert_eq!((said.status, said.code().as_str()), (503, "busy"), "{}", said.text);
+        assert!(said.header("retry-after").is_some());
+    }
     fake.release();
-    // It waits for the first one's end.
-    store.save(&of("a", "3")).await.unwrap();
-    assert_eq!(store.load(&id("a")).await.unwrap(), Some(of("a", "3")));
-    assert_eq!(fake.state().rows.len(), 1);
+    // It waits for the first one's end, and what was acknowledged stays.
+    assert_eq!(second.store(&newer).await.status, 200);
+    for roles in [&roles, &second] {
+        assert_eq!(granted(roles, "late").await, "EAABnewer");
+    }
+    assert_eq!(fake.state().rows.len(), 2);
+    let told = ["save", "save", "save_failed", "grant", "save_confirmed", "save", "grant", "grant"];
+    assert_eq!(events_of(&roles, "late"), told);
+    second.stop().await;
+    roles.finish(&["EAABfirst", "EAABlate", "EAABnewer"]).await;
+}
+
+#[tokio::test]
+async fn many_clients_are_not_all_read_to_say_that_none_was_named() {
+    let fake = Fake::start().await;
+    let roles = connect(&fake, None).await;
+    for n in 0..3 {
+        fake.insert("", &format!("an empty row {n}"));
+    }
+    assert_eq!(roles.store(&sample("only")).await.status, 201);
+    assert_eq!(roles.get(roles.internal, "/api/credentials").await.json()["client_id"], "only");
+    for n in 0..300 {
+        fake.insert(&format!("c{n:03}"), "cell");
+    }
+    let before = fake.state().seen.len();
+    let said = roles.get(roles.internal, "/api/credentials").await;
+    assert_eq!((said.status, said.code().as_str()), (409, "client_required"), "{}", said.text);
+    assert!(said.message().contains("c000") && said.message().ends_with(" and others"), "{}", said.text);
+    assert!(said.text.len() < 1000, "{}", said.text);
+    let asked = fake.state().seen.split_off(before);
+    assert_eq!(asked.len(), 1, "{asked:?}");
+    assert!(asked[0].contains("limit=101") && !asked[0].contains("access%5Ftoken"), "{asked:?}");
+
+    // Rows that name nobody do not hide the one that does.
+    let only = {
+        let mut state = fake.state();
+        state.rows.retain(|(_, row)| row["client_id"] == "only");
+        state.rows.pop().unwrap()
+    };
+    for n in 0..140 {
+        fake.insert(&format!("no client {n}"), "cell");
+    }
+    fake.state().rows.push((1000, only.1));
+    assert_eq!(roles.get(roles.internal, "/api/credentials").await.json()["client_id"], "only");
+    roles.stop().await;
+}
+
+#[tokio::test]
+async fn probes_share_a_look_at_the_rows_until_something_changes() {
+    let fake = Fake::start().await;
+    let roles = connect(&fake, None).await;
+    assert_eq!(roles.store(&sample("probed")).await.status, 201);
+    let ready = async || roles.get(roles.internal, "/readyz").await;
+    assert_eq!(ready().await.status, 200);
+    let before = fake.count("GET");
+    for _ in 0..10 {
+        assert_eq!(ready().await.status, 200);
+    }
+    assert_eq!(fake.count("GET"), before, "no probe asked the store");
+    fake.state().rows[0].1.insert("access_token".to_owned(), json!("no envelope"));
+    let refused = roles.get(roles.internal, "/api/credentials/token?client_id=probed").await;
+    assert_eq!(refused.code(), "credential_unreadable");
+    assert_eq!(ready().await.json()["unreadable"], 1, "what a grant met shows at once");
+    fake.state().outage = Some(Fault::Cut);
+    assert_eq!(roles.get(roles.internal, "/api/credentials/token?client_id=probed").await.status, 503);
+    assert_eq!(ready().await.status, 503);
+    fake.state().outage = None;
+    assert_eq!(ready().await.status, 200, "a failed look is not kept");
+    assert_eq!(roles.store(&sample("probed")).await.status, 200);
+    assert_eq!(ready().await.json()["unreadable"], 0, "nor one before a change");
+    roles.stop().await;
+}
+
+#[tokio::test]
+async fn a_stop_waits_for_a_change_whose_caller_has_left() {
+    for (lands, last) in [(true, &["save", "save"][..]), (false, &["save", "save", "save_failed"])] {
+        let fake = Fake::start().await;
+        let roles = connect(&fake, None).await;
+        assert_eq!(roles.store(&body("left", "EAABfirst")).await.status, 201);
+        let before = fake.state().rows[0].1["access_token"].clone();
+        fake.fail(Kind::Update, Fault::Hang);
+        let second = body("left", "EAABsecond");
+        tokio::select! {
+            said = roles.store(&second) => panic!("{}", said.text),
+            () = fake.hangs() => {}
+        }
+        let folder = roles.folder.clone();
+        let mut stopping = Box::pin(roles.stop());
+        let early = tokio::time::timeout(std::time::Duration::from_millis(500), &mut stopping).await;
+        assert!(early.is_err(), "it waits");
+        if lands {
+            fake.release();
+        }
+        // Within the drain time, whatever becomes of it.
+        tokio::time::timeout(std::time::Duration::from_secs(4), stopping).await.expect("an end");
+        assert_eq!(fake.state().rows[0].1["access_token"] != before, lands);
+        let path = folder.path().join("audit.jsonl");
+        audit::verify(std::slice::from_ref(&path), None).unwrap();
+        let events: Vec<String> =
+            audit::read(&path).unwrap().map(|line| line.unwrap().event.as_str().to_owned()).collect();
+        assert_eq!(events[1..events.len() - 1], *last, "each change has its outcome before the stop");
+        assert_eq!(events.last().unwrap(), "stop");
+
+        let again = {
+            let mut fixture = Fixture::on(&folder);
+            fixture.store = Some(fake.settings());
+            fixture.start_connect().await
+        };
+        assert_eq!(granted(&again, "left").await, if lands { "EAABsecond" } else { "EAABfirst" });
+        again.finish(&["EAABfirst", "EAABsecond"]).await;
+    }
 }
 
 #[tokio::test]

@@ -22,6 +22,9 @@ pub enum ConnectError {
     /// A query value is outside its grammar.
     #[error("client_id may be 1 to 64 of the characters A-Z a-z 0-9 . _ -")]
     ClientGrammar,
+    /// A removal that names nobody.
+    #[error("name the client to remove: DELETE /api/credentials?client_id=…")]
+    ClientMissing,
     /// The store was not looked at yet.
     #[error("waiting for the store")]
     Starting,
@@ -30,7 +33,12 @@ pub enum ConnectError {
     NotFound(Option<ClientId>),
     /// Several clients are stored, and none was named.
     #[error("several clients are stored")]
-    ClientRequired(Vec<ClientId>),
+    ClientRequired {
+        /// Of many only the first.
+        some: Vec<ClientId>,
+        /// Whether there are more.
+        more: bool,
+    },
     /// What came is older than what is stored, or than a removal.
     #[error("issued_at is older than what is stored, or than the removal of this client")]
     Stale,
@@ -54,6 +62,9 @@ pub enum ConnectError {
     /// The trail could not be read.
     #[error("the audit trail cannot be read")]
     Trail(#[source] std::io::Error),
+    /// The service stops.
+    #[error("the service stops")]
+    Stopping,
     /// The file of removals failed.
     #[error("the state file failed")]
     State(#[from] crate::sqlite::SqliteError),
@@ -66,14 +77,17 @@ impl From<ConnectError> for Failure {
         let built = match &error {
             E::Json(fault) => return Self::invalid_json(fault),
             E::Field(field) => return failure(StatusCode::UNPROCESSABLE_ENTITY, "invalid_field", field.to_string()),
-            E::ClientGrammar => return failure(StatusCode::BAD_REQUEST, "invalid_query", error.to_string()),
+            E::ClientGrammar | E::ClientMissing => {
+                return failure(StatusCode::BAD_REQUEST, "invalid_query", error.to_string());
+            }
             E::NotFound(_) => {
                 let message = format!("{error}; store one with POST /api/credentials");
                 return failure(StatusCode::NOT_FOUND, "not_found", message);
             }
-            E::ClientRequired(clients) => {
-                let names = clients.iter().map(ClientId::as_str).collect::<Vec<_>>().join(", ");
-                let message = format!("several clients are stored; name one with ?client_id=, of: {names}");
+            E::ClientRequired { some, more } => {
+                let names = some.iter().map(ClientId::as_str).collect::<Vec<_>>().join(", ");
+                let others = if *more { " and others" } else { "" };
+                let message = format!("several clients are stored; name one with ?client_id=, of: {names}{others}");
                 return failure(StatusCode::CONFLICT, "client_required", message);
             }
             E::Stale => {
@@ -105,6 +119,11 @@ impl From<ConnectError> for Failure {
                 "store_unavailable",
                 &format!("the store did not keep the column {column}; nothing was acknowledged"),
             ),
+            E::Audit(AuditError::Held) => {
+                let words = "another change of this client has not ended yet; send the request again";
+                unavailable("busy", words)
+            }
+            E::Stopping => unavailable("busy", "the service stops; send the request again"),
             E::Audit(_) | E::Trail(_) => unavailable(
                 "audit_unavailable",
                 "the audit trail cannot be written, so nothing is granted or changed; see the log of connect",

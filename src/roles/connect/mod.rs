@@ -10,7 +10,7 @@ use std::io::ErrorKind;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use futures_util::StreamExt as _;
 use tokio_util::sync::CancellationToken;
@@ -79,13 +79,18 @@ pub async fn start(settings: Settings) -> Result<Running, StartError> {
     let bound = server::bind(&settings.listeners, &settings.rules.networks).await?;
     let drain = settings.drain;
     let elsewhere = matches!(settings.store.url, store::Url::NocoDb { .. });
-    let connect = Arc::new(open(settings, Mode::Create).await?);
+    let connect = open(settings, Mode::Create).await?;
     connect.await_check();
     match connect.check_store().await {
         Err(CheckError::Store(error)) if elsewhere && passes(&error) => {
             warn!(error = %chain(&error), "waiting for the store; requests are refused until it answers");
         }
-        done => done?,
+        Err(error) => {
+            // What ends in order says so in the trail.
+            told(connect.close(Duration::ZERO).await);
+            return Err(error.into());
+        }
+        Ok(()) => {}
     }
     Ok(Running { connect, bound, drain })
 }
@@ -126,7 +131,7 @@ fn chain(error: &dyn std::error::Error) -> String {
 
 impl Connect {
     /// Looks at every row, compares the keys, settles what a crash left open; requests are served from then on.
-    async fn check_store(&self) -> Result<(), CheckError> {
+    async fn check_store(self: &Arc<Self>) -> Result<(), CheckError> {
         let found = self.inventory().await.map_err(CheckError::Store)?;
         self.check_keys(&found).map_err(CheckError::Keys)?;
         self.settle().await.map_err(CheckError::Store)?;
@@ -142,7 +147,7 @@ impl Connect {
     }
 
     /// Tries [`Connect::check_store`] until it was done; only what waiting cannot mend ends it.
-    async fn wait_for_store(&self) -> Result<(), StartError> {
+    async fn wait_for_store(self: &Arc<Self>) -> Result<(), StartError> {
         let mut pause = Duration::from_millis(250);
         while !self.is_checked() {
             tokio::time::sleep(pause).await;
@@ -162,7 +167,7 @@ impl Connect {
 ///
 /// # Errors
 /// What cannot be opened, and what to do about it.
-pub async fn open(settings: Settings, mode: Mode) -> Result<Connect, StartError> {
+pub async fn open(settings: Settings, mode: Mode) -> Result<Arc<Connect>, StartError> {
     let sealer = Sealer::parse(&settings.encryption_keys)
         .map_err(|error| StartError::configuration(format!("ENCRYPTION_KEY: {error}")))?;
     let keys = |name: &str, secret: &Secret| {
@@ -181,7 +186,7 @@ pub async fn open(settings: Settings, mode: Mode) -> Result<Connect, StartError>
         Ok::<_, StartError>((state, audit))
     });
     let (state, audit) = opened.await.map_err(StartError::failed)??;
-    Ok(Connect::new(settings, store, state, audit, (sealer, api_keys, service_keys)))
+    Ok(Arc::new(Connect::new(settings, store, state, audit, (sealer, api_keys, service_keys))))
 }
 
 /// What only time or an operator's hand on the disk can mend is no fault of the configuration: a unit tries again.
@@ -226,7 +231,7 @@ impl Running {
         self.connect.clone()
     }
 
-    /// Serves until `stop`, lets running requests finish, and closes the trail.
+    /// Serves until `stop`, lets running requests and changes finish, and closes the trail.
     ///
     /// # Errors
     /// What the first look at a store that was away found, and waiting cannot mend; then it stops by itself.
@@ -247,12 +252,20 @@ impl Running {
             }
             found
         };
-        let ((), found) = tokio::join!(server, looked);
+        let stopped = async {
+            stop.cancelled().await;
+            Instant::now()
+        };
+        let ((), found, since) = tokio::join!(server, looked, stopped);
         hangups.abort();
-        if let Err(error) = self.connect.audit().close().await {
-            error!(%error, "the audit trail was not closed");
-        }
+        told(self.connect.close(self.drain.saturating_sub(since.elapsed())).await);
         found
+    }
+}
+
+fn told(closed: Result<(), AuditError>) {
+    if let Err(error) = closed {
+        error!(%error, "the audit trail was not closed");
     }
 }
 

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use hyper::{Method, StatusCode};
 use serde_json::json;
+use zeroize::Zeroize as _;
 
 use super::failure::ConnectError;
 use super::service::{Connect, Saved};
@@ -63,8 +64,12 @@ impl App for Connect {
 
 /// `POST /api/credentials`: stores a token. Runs to its end when the caller leaves.
 async fn save(connect: Arc<Connect>, call: Call) -> Result<Reply, Failure> {
-    let Saved { created, summary, ignored } =
-        to_the_end(async move { connect.save(&call.body, call.key, &call.caller).await }).await?;
+    let saved = connect.save(&call.body, call.key, &call.caller).await;
+    if let Ok(mut body) = call.body.try_into_mut() {
+        // Where nobody else has it, the token in it ends here.
+        body.zeroize();
+    }
+    let Saved { created, summary, ignored } = saved?;
     let mut body = json!(summary);
     if !ignored.is_empty() {
         body["ignored_fields"] = json!(ignored);
@@ -72,10 +77,11 @@ async fn save(connect: Arc<Connect>, call: Call) -> Result<Reply, Failure> {
     Ok(Reply::json_with(if created { StatusCode::CREATED } else { StatusCode::OK }, &body))
 }
 
-/// `DELETE /api/credentials`: forgets a client's token.
+/// `DELETE /api/credentials`: forgets a client's token. Runs to its end when the caller leaves.
 async fn remove(connect: Arc<Connect>, call: Call) -> Result<Reply, Failure> {
-    let named = named_client(&call)?;
-    let client = to_the_end(async move { connect.remove(named, call.key, &call.caller).await }).await?;
+    // Never the only one or the configured one: who forgets a name must not lose a token by it.
+    let named = named_client(&call)?.ok_or(ConnectError::ClientMissing)?;
+    let client = connect.remove(named, call.key, &call.caller).await?;
     Ok(Reply::json(&json!({ "client_id": client, "removed": true })))
 }
 
@@ -91,14 +97,4 @@ async fn grant(connect: Arc<Connect>, call: Call) -> Result<Reply, Failure> {
 
 fn named_client(call: &Call) -> Result<Option<ClientId>, ConnectError> {
     call.query("client_id").map(|text| text.parse().map_err(|_| ConnectError::ClientGrammar)).transpose()
-}
-
-/// Does `work` in a task of its own, so that a caller who leaves does not cut it.
-async fn to_the_end<T: Send + 'static>(
-    work: impl Future<Output = Result<T, ConnectError>> + Send + 'static,
-) -> Result<T, ConnectError> {
-    match tokio::spawn(work).await {
-        Ok(done) => done,
-        Err(error) => std::panic::resume_unwind(error.into_panic()),
-    }
 }

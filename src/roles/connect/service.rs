@@ -1,18 +1,21 @@
 //! Connect itself: save, summary, grant, remove. Sealing, opening, order and audit happen here and nowhere else.
 
-use std::collections::BTreeMap;
-use std::hash::{DefaultHasher, Hash as _, Hasher as _};
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
+use futures_util::future::BoxFuture;
 use jiff::{SignedDuration, Timestamp};
-use ring::hmac;
-use tokio::sync::RwLock;
-use tracing::{error, info, warn};
+use tokio::sync::{Mutex, OwnedMutexGuard, OwnedRwLockWriteGuard, RwLock};
+use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use tracing::{debug, error, info, warn};
 
 use super::Settings;
-use super::audit::{self, AuditLog, Entry, Event, WriteLock};
+use super::audit::{self, AuditError, AuditLog, Entry, Event, WriteLock};
 use super::failure::ConnectError;
 use super::state::State;
 use crate::api::{FieldError, Given, Grant, NewCredential, Summary};
@@ -20,13 +23,25 @@ use crate::clock::{Clock, rfc3339};
 use crate::credential::{AccountIds, AccountKind, Binding, ClientId, Expiry, Login, SealedCredential};
 use crate::crypto::{KeyId, OpenError, Sealer};
 use crate::exposure::Rules;
+use crate::graph;
 use crate::secret::Secret;
 use crate::server::{Caller, Keys, Readiness, json};
-use crate::store::{CredentialStore, StoreError};
+use crate::store::{CredentialStore, Sharded, StoreError};
 use crate::telemetry::Metrics;
 
 /// How far ahead of our clock `issued_at` may be: more would shut out all later tokens.
 const AHEAD_MAX: SignedDuration = SignedDuration::from_mins(10);
+
+/// How long a change waits for those before it of the same client, other processes included: those have five seconds of
+/// it. Less than a request may take, and more than a crowd of first saves needs with a slow store.
+const TURN_PATIENCE: Duration = Duration::from_secs(8);
+/// How long a caller, and whoever asks for the token meanwhile, waits for the store to make a change.
+const STORE_PATIENCE: Duration = Duration::from_secs(5);
+
+/// How many clients are named to who names none.
+const NAMED_MAX: usize = 100;
+/// How long a look at the rows holds for `/readyz`, unless something is changed or goes wrong meanwhile.
+const LOOK_HOLDS: Duration = Duration::from_secs(5);
 
 /// What was stored.
 pub struct Saved {
@@ -57,15 +72,40 @@ pub struct Connect {
     refusals: prometheus::IntCounterVec,
     saves: prometheus::IntCounterVec,
     expiry: prometheus::IntGaugeVec,
+    /// Clients whose expiry is shown.
+    shown: std::sync::Mutex<BTreeSet<String>>,
     trail: prometheus::IntGaugeVec,
     /// Whether the store's rows were looked at and the keys found to be theirs: nothing is granted or saved before.
     checked: AtomicBool,
-    /// Saves and removals of a client run one after another, and no grant of it between their line and their row.
-    /// Clients share locks by hash, so that names which nobody stored cost no memory.
-    locks: [RwLock<()>; LOCKS],
+    /// What the last look at the rows found.
+    looked: Mutex<Option<Look>>,
+    /// Grows with all that may make that look untrue.
+    doubts: AtomicU64,
+    /// Changes of a client run one after another, each until its outcome is known.
+    turns: Sharded<Mutex<()>>,
+    /// No token of a client is granted between the line of a change and its row.
+    grants_of: Sharded<RwLock<()>>,
+    /// Changes under way: a stop waits for them.
+    changes: TaskTracker,
+    /// Ends those that a stop does not wait for any longer.
+    cut: CancellationToken,
 }
 
-const LOCKS: usize = 64;
+/// What a look at the rows found, and when.
+struct Look {
+    at: Instant,
+    doubts: u64,
+    unreadable: u64,
+    expiry_unreadable: u64,
+}
+
+/// The right to change one client, in this process and among all. Held until the outcome is known, whoever still waits
+/// for it: a write that lands late must not undo a later one.
+struct Turn {
+    client: ClientId,
+    _here: OwnedMutexGuard<()>,
+    _everywhere: WriteLock,
+}
 
 /// What a look at all rows found.
 #[derive(Debug, Default)]
@@ -156,7 +196,13 @@ impl Connect {
             trail: metrics.gauges("aiviary_audit_seq", "Sequence number of the newest audit line.", &[]),
             metrics,
             checked: AtomicBool::new(true),
-            locks: std::array::from_fn(|_| RwLock::default()),
+            shown: std::sync::Mutex::default(),
+            looked: Mutex::default(),
+            doubts: AtomicU64::new(0),
+            turns: Sharded::default(),
+            grants_of: Sharded::default(),
+            changes: TaskTracker::new(),
+            cut: CancellationToken::new(),
         }
     }
 
@@ -218,10 +264,100 @@ impl Connect {
         self.audit.refuse(entry);
     }
 
-    fn lock_of(&self, client: &ClientId) -> &RwLock<()> {
-        let mut hasher = DefaultHasher::new();
-        client.hash(&mut hasher);
-        &self.locks[hasher.finish() as usize % LOCKS]
+    /// Lets changes that are under way end, for as long as `within`, cuts the others, and closes the trail.
+    ///
+    /// # Errors
+    /// The end is not in the trail.
+    pub async fn close(&self, within: Duration) -> Result<(), AuditError> {
+        self.changes.close();
+        if timeout(within, self.changes.wait()).await.is_err() {
+            warn!(
+                changes = self.changes.len(),
+                "changes had no outcome yet at the end and were cut; what became of them shows at the next start"
+            );
+            self.cut.cancel();
+            self.changes.wait().await;
+        }
+        self.audit.close().await
+    }
+
+    /// Does `work` in a task of its own, which goes on when whoever asked for it leaves.
+    async fn apart<T: Send + 'static>(
+        &self,
+        work: impl Future<Output = Result<T, ConnectError>> + Send + 'static,
+    ) -> Result<T, ConnectError> {
+        match self.changes.spawn(self.cut.clone().run_until_cancelled_owned(work)).await {
+            Ok(done) => done.unwrap_or(Err(ConnectError::Stopping)),
+            Err(error) => match error.try_into_panic() {
+                Ok(panic) => std::panic::resume_unwind(panic),
+                Err(_cancelled) => Err(ConnectError::Stopping),
+            },
+        }
+    }
+
+    /// Waits for the right to change `client`. Whoever waits holds up no grant.
+    async fn turn(&self, client: &ClientId) -> Result<Turn, ConnectError> {
+        debug!(client.id = %client, "a change waits for its turn");
+        let waited = timeout(TURN_PATIENCE, async {
+            let _here = self.turns.of(client).lock_owned().await;
+            let _everywhere = WriteLock::of(client, &self.audit_path).await?;
+            Ok(Turn { client: client.clone(), _here, _everywhere })
+        });
+        waited.await.unwrap_or(Err(AuditError::Held.into()))
+    }
+
+    /// Announces a change by `line` and makes it by `work`. An error says that it was not made, or not yet: then `work`
+    /// goes on, in this client's turn, until its outcome is known, while tokens are granted again.
+    async fn make(
+        self: &Arc<Self>,
+        turn: Turn,
+        ungranted: OwnedRwLockWriteGuard<()>,
+        line: Entry,
+        mut work: BoxFuture<'static, Result<(), ConnectError>>,
+    ) -> Result<(), ConnectError> {
+        let announced = self.audit.announce(line.clone()).await?;
+        let outcome = timeout(STORE_PATIENCE, &mut work).await;
+        self.doubt();
+        match outcome {
+            Ok(Ok(())) => {
+                announced.made();
+                Ok(())
+            }
+            Ok(Err(error)) => {
+                announced.withdraw().await;
+                Err(error)
+            }
+            Err(_elapsed) => {
+                announced.withdraw().await;
+                drop(ungranted);
+                let late = self.clone().make_late(turn, line, work);
+                self.changes.spawn(self.cut.clone().run_until_cancelled_owned(late));
+                Err(StoreError::Unreachable("it did not answer in time, and may still do what was asked".into()).into())
+            }
+        }
+    }
+
+    async fn make_late(
+        self: Arc<Self>,
+        turn: Turn,
+        mut line: Entry,
+        work: BoxFuture<'static, Result<(), ConnectError>>,
+    ) {
+        let client = &turn.client;
+        let outcome = work.await;
+        self.doubt();
+        match outcome {
+            Ok(()) => {
+                // Behind the last grant that read the row as it was before.
+                let _ungranted = self.grants_of.of(client).write_owned().await;
+                warn!(client.id = %client, "a change that was refused for want of an answer was made after all");
+                line.event = Event::SaveConfirmed;
+                self.audit.tell(line).await;
+            }
+            Err(error) => {
+                warn!(client.id = %client, error = %super::chain(&error), "a change without an answer failed")
+            }
+        }
     }
 
     /// The client that is meant: the named one, the configured one, or the only one stored.
@@ -233,26 +369,42 @@ impl Connect {
         if let Some(client) = named.or_else(|| self.client.clone()) {
             return Ok(client);
         }
-        let rows = self.store.list().await?.into_iter();
-        let mut clients: Vec<ClientId> = rows
-            .filter_map(|row| match row {
-                Ok(row) => Some(row.binding.client),
-                Err(malformed) => malformed.client.parse().ok(),
-            })
-            .collect();
+        let named =
+            |names: Vec<String>| -> BTreeSet<ClientId> { names.iter().filter_map(|name| name.parse().ok()).collect() };
+        let some = self.store.clients(NAMED_MAX + 1).await.inspect_err(|_| self.doubt())?;
+        let mut more = some.len() > NAMED_MAX;
+        let mut clients = named(some);
+        if clients.len() < 2 && more {
+            // Rows that name no client may hide those that do.
+            let all = self.store.list().await?.into_iter().map(|row| match row {
+                Ok(row) => row.binding.client.to_string(),
+                Err(malformed) => malformed.client,
+            });
+            clients = named(all.collect());
+            more = clients.len() > NAMED_MAX;
+        }
         match clients.len() {
             0 => Err(ConnectError::NotFound(None)),
-            1 => Ok(clients.remove(0)),
-            _ => Err(ConnectError::ClientRequired(clients)),
+            1 => clients.pop_first().ok_or(ConnectError::NotFound(None)),
+            _ => Err(ConnectError::ClientRequired { some: clients.into_iter().take(NAMED_MAX).collect(), more }),
         }
     }
 
     async fn load(&self, client: ClientId) -> Result<SealedCredential, ConnectError> {
-        let row = self.store.load(&client).await?.ok_or(ConnectError::NotFound(Some(client)))?;
+        let Some(row) = self.store.load(&client).await.inspect_err(|_| self.doubt())? else {
+            self.forget_expiry(client.as_str());
+            return Err(ConnectError::NotFound(Some(client)));
+        };
         if row.expiry() == Expiry::Unreadable {
+            self.doubt();
             error!(client.id = %row.binding.client, "token_expires_at of this client is no date; it counts as unknown");
         }
         Ok(row)
+    }
+
+    /// What is known of all rows may no longer hold.
+    fn doubt(&self) {
+        self.doubts.fetch_add(1, Ordering::SeqCst);
     }
 
     fn open(&self, row: &SealedCredential) -> Result<Secret, OpenError> {
@@ -281,10 +433,12 @@ impl Connect {
             _ => {}
         };
         let client = self.resolve(named).await.inspect_err(refused)?;
-        let _unchanged = self.lock_of(&client).read().await;
+        let grants = self.grants_of.of(&client);
+        let _unchanged = grants.read().await;
         let row = self.load(client.clone()).await.inspect_err(refused)?;
         let access_token = self.open(&row).map_err(|source| {
             self.note_refusal("unreadable", Some(client.clone()), caller);
+            self.doubt();
             ConnectError::Unreadable { client: client.clone(), source }
         })?;
         let summary = Summary::of(&row, self.clock.now());
@@ -300,7 +454,7 @@ impl Connect {
             Login::Facebook => &self.app_secret,
             Login::Instagram => &self.instagram_app_secret,
         };
-        let appsecret_proof = app_secret.as_ref().map(|secret| proof(secret, &access_token));
+        let appsecret_proof = app_secret.as_ref().map(|secret| graph::proof(secret, &access_token));
         Ok(Grant { summary, access_token, appsecret_proof })
     }
 
@@ -308,20 +462,26 @@ impl Connect {
     ///
     /// # Errors
     /// What is wrong with the body, or why it was not stored.
-    pub async fn save(&self, body: &[u8], key: Option<usize>, caller: &Caller) -> Result<Saved, ConnectError> {
+    pub async fn save(
+        self: &Arc<Self>,
+        body: &[u8],
+        key: Option<usize>,
+        caller: &Caller,
+    ) -> Result<Saved, ConnectError> {
         self.must_be_checked()?;
         let now = self.clock.now();
         let new = NewCredential::from_members(&json::members(body)?, now)?;
-        let saved = self.store_credential(new, now, |event| by_key(event, caller, key)).await?;
+        let (connect, line) = (self.clone(), by_key(Event::Save, caller, key));
+        let saved = self.apart(async move { connect.store_credential(new, now, line).await }).await?;
         self.saves.with_label_values(&[key.map_or("none".to_owned(), |key| key.to_string())]).inc();
         Ok(saved)
     }
 
     async fn store_credential(
-        &self,
+        self: &Arc<Self>,
         new: NewCredential,
         now: Timestamp,
-        entry: impl Fn(Event) -> Entry,
+        line: Entry,
     ) -> Result<Saved, ConnectError> {
         if new.issued_at.is_some_and(|at| at > now + AHEAD_MAX) {
             let expected = "a moment that is not in the future".to_owned();
@@ -329,9 +489,8 @@ impl Connect {
         }
         let client = new.client.clone().or_else(|| self.client.clone()).unwrap_or_else(ClientId::fallback);
 
-        // Whoever waits for another process holds up no grant meanwhile.
-        let _across_processes = WriteLock::acquire(&self.audit_path).await?;
-        let _one_at_a_time = self.lock_of(&client).write().await;
+        let turn = self.turn(&client).await?;
+        let ungranted = self.grants_of.of(&client).write_owned().await;
         let stored = match self.store.load(&client).await {
             // A row that cannot be read is replaced: posting again always repairs.
             Err(StoreError::Malformed(error)) => {
@@ -342,7 +501,8 @@ impl Connect {
         };
         let created = stored.is_none();
         let stored = stored.flatten();
-        self.check_order(&client, new.issued_at, stored.as_ref()).await?;
+        let removed = self.state.removed_at(&client, !created).await?;
+        check_order(new.issued_at, stored.as_ref(), removed)?;
 
         let opened = stored.as_ref().and_then(|row| match self.open(row) {
             Ok(token) => Some((row, token)),
@@ -362,31 +522,18 @@ impl Connect {
 
         let envelope = self.sealer.seal(&new.token, &row.binding.bound());
         let row = SealedCredential { cell: envelope.as_str().to_owned(), ..row };
-        let line = |event| entry(event).client(&client).envelope(envelope.iv());
-        self.audit.record(line(Event::Save)).await?;
-        if let Err(error) = self.write(&row, &new.token).await {
-            self.audit.record(line(Event::SaveFailed)).await?;
-            return Err(error);
-        }
-        info!(client.id = %client, created, "stored the credential of client {client}");
-        self.show_expiry(&row);
-        Ok(Saved { created, summary: Summary::of(&row, now), ignored: new.ignored })
-    }
-
-    /// Refuses what is older than the stored row or than a removal.
-    async fn check_order(
-        &self,
-        client: &ClientId,
-        issued_at: Option<Timestamp>,
-        stored: Option<&SealedCredential>,
-    ) -> Result<(), ConnectError> {
-        let Some(issued_at) = issued_at else { return Ok(()) };
-        let before = stored.and_then(|row| row.issued_at.as_deref()?.parse::<Timestamp>().ok());
-        let removed = self.state.removed_at(client).await?;
-        if before.is_some_and(|at| issued_at < at) || removed.is_some_and(|at| issued_at < at) {
-            return Err(ConnectError::Stale);
-        }
-        Ok(())
+        let line = line.client(&client).envelope(envelope.iv());
+        let summary = Summary::of(&row, now);
+        let connect = self.clone();
+        let work = async move {
+            connect.write(&row, &new.token).await?;
+            connect.show_expiry(&row);
+            let client = &row.binding.client;
+            info!(client.id = %client, created, "stored the credential of client {client}");
+            Ok(())
+        };
+        self.make(turn, ungranted, line, Box::pin(work)).await?;
+        Ok(Saved { created, summary, ignored: new.ignored })
     }
 
     /// Writes a row, reads it back and opens it: a column that a store dropped is found now, not at the first grant.
@@ -415,32 +562,41 @@ impl Connect {
     /// # Errors
     /// Nothing stored, or the store is away.
     pub async fn remove(
-        &self,
-        named: Option<ClientId>,
+        self: &Arc<Self>,
+        client: ClientId,
         key: Option<usize>,
         caller: &Caller,
     ) -> Result<ClientId, ConnectError> {
-        let entry = |event| by_key(event, caller, key);
-        let client = self.resolve(named).await?;
-        // Whoever waits for another process holds up no grant meanwhile.
-        let _across_processes = WriteLock::acquire(&self.audit_path).await?;
-        let _one_at_a_time = self.lock_of(&client).write().await;
-        if matches!(self.store.load(&client).await, Ok(None)) {
-            return Err(ConnectError::NotFound(Some(client)));
+        self.must_be_checked()?;
+        let (connect, line) = (self.clone(), by_key(Event::Remove, caller, key).client(&client));
+        self.apart(async move { connect.forget(client, line).await }).await
+    }
+
+    async fn forget(self: &Arc<Self>, client: ClientId, line: Entry) -> Result<ClientId, ConnectError> {
+        let turn = self.turn(&client).await?;
+        let ungranted = self.grants_of.of(&client).write_owned().await;
+        match self.store.load(&client).await {
+            Ok(None) => return Err(ConnectError::NotFound(Some(client))),
+            // What cannot be read can be removed.
+            Ok(Some(_)) | Err(StoreError::Malformed(_)) => {}
+            Err(error) => return Err(error.into()),
         }
-        self.audit.record(entry(Event::Remove).client(&client)).await?;
-        let removed = async {
-            self.state.record_removal(&client, self.clock.now()).await?;
-            Ok::<_, ConnectError>(self.store.remove(&client).await?)
+        let (connect, of) = (self.clone(), client.clone());
+        let work = async move {
+            // Before the row goes: a crash in between must not let a late retry bring it back.
+            connect.state.begin_removal(&of, connect.clock.now()).await?;
+            if let Err(error) = connect.store.remove(&of).await
+                && !matches!(connect.store.load(&of).await, Ok(None))
+            {
+                // Whether it was removed shows when the next change of this client looks for its row.
+                return Err(error.into());
+            }
+            connect.state.removed_at(&of, false).await?;
+            connect.forget_expiry(of.as_str());
+            info!(client.id = %of, "removed the credential of client {of}");
+            Ok(())
         };
-        if let Err(error) = removed.await {
-            self.audit.record(entry(Event::SaveFailed).client(&client)).await?;
-            return Err(error);
-        }
-        if let Err(error) = self.expiry.remove_label_values(&[client.as_str()]) {
-            tracing::debug!(%error, "there was no expiry to forget");
-        }
-        info!(client.id = %client, "removed the credential of client {client}");
+        self.make(turn, ungranted, line, Box::pin(work)).await?;
         Ok(client)
     }
 
@@ -449,7 +605,7 @@ impl Connect {
     /// # Errors
     /// As [`Connect::save`]; a row that does not open cannot be sealed anew.
     pub async fn set_ids(
-        &self,
+        self: &Arc<Self>,
         client: ClientId,
         ids: [Given; 4],
         login: Option<Login>,
@@ -465,7 +621,11 @@ impl Connect {
     ///
     /// # Errors
     /// When store or trail are away. Rows that do not open are left, and counted.
-    pub async fn rotate(&self, caller: &Caller, mut told: impl FnMut(&Rotated)) -> Result<Rotation, ConnectError> {
+    pub async fn rotate(
+        self: &Arc<Self>,
+        caller: &Caller,
+        mut told: impl FnMut(&Rotated),
+    ) -> Result<Rotation, ConnectError> {
         let first = self.sealer.key_ids()[0];
         let mut rotation = Rotation { first, done: 0, left: Vec::new(), others: BTreeMap::new() };
         for row in self.store.list().await? {
@@ -503,29 +663,27 @@ impl Connect {
 
     /// Reads, opens, seals and writes one row under its lock, if it is still there and `wanted`.
     async fn reseal(
-        &self,
+        self: &Arc<Self>,
         client: &ClientId,
         caller: &Caller,
         wanted: impl Fn(&SealedCredential) -> bool,
         rebind: impl Fn(&Binding) -> Binding,
     ) -> Result<Option<Summary>, ConnectError> {
         let now = self.clock.now();
-        // Whoever waits for another process holds up no grant meanwhile.
-        let _across_processes = WriteLock::acquire(&self.audit_path).await?;
-        let _one_at_a_time = self.lock_of(client).write().await;
+        let turn = self.turn(client).await?;
+        let ungranted = self.grants_of.of(client).write_owned().await;
         let Some(old) = self.store.load(client).await?.filter(|row| wanted(row)) else { return Ok(None) };
         let token = self.open(&old).map_err(|source| ConnectError::Unreadable { client: client.clone(), source })?;
         let binding = rebind(&old.binding);
         let envelope = self.sealer.seal(&token, &binding.bound());
         let row =
             SealedCredential { binding, cell: envelope.as_str().to_owned(), updated_at: Some(rfc3339(now)), ..old };
-        let line = |event| by(event, caller).client(client).envelope(envelope.iv());
-        self.audit.record(line(Event::Reseal)).await?;
-        if let Err(error) = self.write(&row, &token).await {
-            self.audit.record(line(Event::SaveFailed)).await?;
-            return Err(error);
-        }
-        Ok(Some(Summary::of(&row, now)))
+        let line = by(Event::Reseal, caller).client(client).envelope(envelope.iv());
+        let summary = Summary::of(&row, now);
+        let connect = self.clone();
+        let work = async move { connect.write(&row, &token).await };
+        self.make(turn, ungranted, line, Box::pin(work)).await?;
+        Ok(Some(summary))
     }
 
     /// Looks at every row: how many cannot be read, and which keys are in use.
@@ -535,6 +693,7 @@ impl Connect {
     pub async fn inventory(&self) -> Result<Inventory, ConnectError> {
         let configured = self.sealer.key_ids();
         let mut found = Inventory::default();
+        let mut gone = self.shown().clone();
         for row in self.store.list().await? {
             found.rows += 1;
             let row = match row {
@@ -545,6 +704,7 @@ impl Connect {
                 }
             };
             let client = &row.binding.client;
+            gone.remove(client.as_str());
             self.show_expiry(&row);
             if row.expiry() == Expiry::Unreadable {
                 found.expiry_unreadable.push(client.to_string());
@@ -571,27 +731,44 @@ impl Connect {
                 found.unreadable.push(format!("client {client}: {error}"));
             }
         }
+        // Removed by another process, or by hand.
+        gone.iter().for_each(|client| self.forget_expiry(client));
         Ok(found)
     }
 
     /// Compares the last changes of the trail with the rows: whether one that a crash cut off had reached the store.
+    /// Reads what came since it was last done.
     ///
     /// # Errors
     /// When store or trail cannot be read or written.
     pub(super) async fn settle(&self) -> Result<(), ConnectError> {
-        let path = self.audit_path.clone();
-        let unsettled = tokio::task::spawn_blocking(move || audit::unsettled(&path)).await;
-        for change in unsettled.map_err(std::io::Error::other).flatten().map_err(ConnectError::Trail)? {
+        let (path, settled) = (self.audit_path.clone(), self.state.settled().await?);
+        let read = tokio::task::spawn_blocking(move || audit::unsettled(&path, settled.as_ref())).await;
+        let (changes, read_to) = read.map_err(std::io::Error::other).flatten().map_err(ConnectError::Trail)?;
+        let mut all = true;
+        for change in changes {
             let Ok(client) = change.client.parse::<ClientId>() else { continue };
-            let iv = match self.store.load(&client).await {
-                Ok(row) => row.and_then(|row| Some(row.envelope().ok()?.iv().to_owned())),
-                Err(StoreError::Malformed(_)) => None,
-                Err(error) => return Err(error.into()),
+            let _turn = match self.turn(&client).await {
+                // Whoever is at it says himself what becomes of it.
+                Err(ConnectError::Audit(AuditError::Held)) => {
+                    all = false;
+                    continue;
+                }
+                turn => turn?,
             };
-            let event = if iv == change.envelope { Event::SaveConfirmed } else { Event::SaveFailed };
+            let made = match (self.store.load(&client).await, &change.envelope) {
+                (Ok(None), wanted) => wanted.is_none(),
+                (Ok(Some(row)), Some(iv)) => row.envelope().is_ok_and(|envelope| envelope.iv() == iv),
+                (Ok(Some(_)), None) | (Err(StoreError::Malformed(_)), _) => false,
+                (Err(error), _) => return Err(error.into()),
+            };
+            let event = if made { Event::SaveConfirmed } else { Event::SaveFailed };
             let mut entry = Entry::new(event).client(&client);
             entry.envelope = change.envelope;
             self.audit.record(entry).await?;
+        }
+        if let Some(read_to) = read_to.filter(|_| all) {
+            self.state.settle(read_to).await?;
         }
         Ok(())
     }
@@ -611,10 +788,9 @@ impl Connect {
         if !self.is_checked() {
             readiness.waiting_for.push("key check".to_owned());
         }
-        match self.inventory().await {
-            Ok(found) => {
-                readiness.unreadable = found.unreadable.len() as u64;
-                readiness.expiry_unreadable = found.expiry_unreadable.len() as u64;
+        match self.look().await {
+            Ok((unreadable, expiry_unreadable)) => {
+                (readiness.unreadable, readiness.expiry_unreadable) = (unreadable, expiry_unreadable);
             }
             Err(error) => {
                 // The whole chain is a line for whoever runs this; callers learn what to repair and no more.
@@ -638,10 +814,51 @@ impl Connect {
         readiness
     }
 
+    /// Rows that cannot be read and expiries that are no dates, as of a few seconds ago at most.
+    async fn look(&self) -> Result<(u64, u64), ConnectError> {
+        // Whoever asks meanwhile waits for this look and takes it.
+        let mut looked = self.looked.lock().await;
+        let doubts = self.doubts.load(Ordering::SeqCst);
+        if let Some(look) = looked.as_ref().filter(|look| look.doubts == doubts && look.at.elapsed() < LOOK_HOLDS) {
+            return Ok((look.unreadable, look.expiry_unreadable));
+        }
+        *looked = None;
+        let at = Instant::now();
+        let found = self.inventory().await?;
+        let (unreadable, expiry_unreadable) = (found.unreadable.len() as u64, found.expiry_unreadable.len() as u64);
+        *looked = Some(Look { at, doubts, unreadable, expiry_unreadable });
+        Ok((unreadable, expiry_unreadable))
+    }
+
+    fn shown(&self) -> MutexGuard<'_, BTreeSet<String>> {
+        // A set of names is as good as before whatever panicked beside it.
+        self.shown.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn forget_expiry(&self, client: &str) {
+        if self.shown().remove(client)
+            && let Err(error) = self.expiry.remove_label_values(&[client])
+        {
+            debug!(%error, "there was no expiry to forget");
+        }
+    }
+
     fn show_expiry(&self, row: &SealedCredential) {
+        self.shown().insert(row.binding.client.to_string());
         let end = row.expiry().at().map_or(0, Timestamp::as_second);
         self.expiry.with_label_values(&[row.binding.client.as_str()]).set(end);
     }
+}
+
+/// Refuses what is older than the stored row or than a removal.
+fn check_order(
+    issued_at: Option<Timestamp>,
+    stored: Option<&SealedCredential>,
+    removed: Option<Timestamp>,
+) -> Result<(), ConnectError> {
+    let before = stored.and_then(|row| row.issued_at.as_deref()?.parse::<Timestamp>().ok());
+    let is_older = |than: Option<Timestamp>| issued_at.zip(than).is_some_and(|(at, than)| at < than);
+    if is_older(before) || is_older(removed) { Err(ConnectError::Stale) } else { Ok(()) }
 }
 
 /// An audit line about what `caller` did.
@@ -659,13 +876,6 @@ fn by_key(event: Event, caller: &Caller, key: Option<usize>) -> Entry {
         Some(key) => entry.key(key.to_string()),
         None => entry,
     }
-}
-
-/// Meta's proof that a caller knows the app secret: HMAC-SHA-256 over the token, in hex
-/// (developers.facebook.com/docs/graph-api/securing-requests).
-fn proof(app_secret: &Secret, token: &Secret) -> Secret {
-    let key = hmac::Key::new(hmac::HMAC_SHA256, app_secret.expose().as_bytes());
-    Secret::new(hex::encode(hmac::sign(&key, token.expose().as_bytes())))
 }
 
 fn merged_binding(ids: &[Given; 4], login: Option<Login>, client: ClientId, old: Option<&Binding>) -> Binding {

@@ -1,23 +1,21 @@
 //! A NocoDB table as a store: rows that people can see, over NocoDB's HTTP interface.
 //!
 //! NocoDB has neither an upsert nor a condition on writes, and keeps a column unique on PostgreSQL only. So each write
-//! looks first, one write of a client follows another, a write goes on until its outcome is known, and what was lost
-//! on the way is looked up before it is repeated. [`api`] speaks HTTP, [`table`] finds the table, [`admin`] makes base
-//! and token.
+//! looks first, one write of a client follows another, and what was lost on the way is looked up before it is repeated.
+//! [`api`] speaks HTTP, [`table`] finds the table, [`admin`] makes base and token.
 
 mod admin;
 mod api;
 mod table;
 
-use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 use reqwest::Method;
 use serde_json::{Map, Value, json};
-use tokio::sync::{Mutex, OwnedMutexGuard};
-use tokio::time::{Instant, timeout, timeout_at};
+use tokio::sync::Mutex;
+use tokio::time::{Instant, timeout};
 use tracing::{debug, warn};
 
 pub use self::admin::{Admin, Bootstrapped, bootstrap};
@@ -25,13 +23,13 @@ pub(super) use self::api::base_url;
 use self::api::{Api, ApiError, Login, chain};
 use self::table::{Make, Names, Table};
 use super::row::{self, CLIENT, NotText, columns};
-use super::{CredentialStore, Finding, Malformed, Mode, Settings, StoreError};
+use super::{CredentialStore, Finding, Malformed, Mode, Settings, Sharded, StoreError};
 use crate::credential::{ClientId, SealedCredential};
 
-/// What a caller waits for a read, or for a write's outcome.
+/// What a caller waits for a read.
 const PATIENCE: Duration = Duration::from_secs(5);
-/// What a write itself may take. It goes on when its caller has left: one that landed after a later write of the same
-/// client would undo it.
+/// What a write may take with all its attempts, the lookups between them aside. Long: one that is given up may still
+/// land, after a later write of the same client, and undo it.
 const WRITE_PATIENCE: Duration = Duration::from_secs(60);
 /// Times that a write is tried, lookups between.
 const ATTEMPTS: usize = 3;
@@ -39,20 +37,17 @@ const ATTEMPTS: usize = 3;
 const ROWS_OF_ONE: usize = 100;
 /// Rows of a page of the list. NocoDB gives up to 1000; a page must fit the bound of an answer.
 const PAGE: usize = 250;
-/// Clients share these locks by hash, so that names cost no memory.
-const LOCKS: usize = 64;
 
 /// The store.
-pub(super) struct NocoDb(Arc<Inner>);
-
-struct Inner {
+pub(super) struct NocoDb {
     api: Api,
     names: Names,
     /// Found at the first call, and again after a refusal.
     table: Mutex<Option<Arc<Table>>>,
     /// What the first finding may make.
     make: std::sync::Mutex<Make>,
-    locks: [Arc<Mutex<()>>; LOCKS],
+    /// One write of a client follows another.
+    writes: Sharded<Mutex<()>>,
 }
 
 /// A row as NocoDB gave it.
@@ -95,14 +90,9 @@ impl NocoDb {
     pub async fn open(base_url: &str, settings: &Settings, mode: Mode) -> Result<Self, StoreError> {
         let (api, names) = api_of(base_url, settings)?;
         let make = if mode == Mode::Create { Make::Table } else { Make::Nothing };
-        let store = Self(Arc::new(Inner {
-            api,
-            names,
-            table: Mutex::default(),
-            make: std::sync::Mutex::new(make),
-            locks: std::array::from_fn(|_| Arc::default()),
-        }));
-        match store.0.table().await {
+        let make = std::sync::Mutex::new(make);
+        let store = Self { api, names, table: Mutex::default(), make, writes: Sharded::default() };
+        match store.table().await {
             Err(error) if !error.passes() => Err(error),
             Err(error) => {
                 debug!(error = chain(&error), "NocoDB is away; each call asks it anew");
@@ -112,30 +102,6 @@ impl NocoDb {
         }
     }
 
-    /// Runs a write to its end, whether or not its caller waits for it.
-    async fn write<T: Send + 'static>(&self, client: &ClientId, work: impl AsyncWrite<T>) -> Result<T, StoreError> {
-        let until = Instant::now() + PATIENCE;
-        let mut hasher = DefaultHasher::new();
-        client.hash(&mut hasher);
-        let lock = self.0.locks[hasher.finish() as usize % LOCKS].clone();
-        let guard = timeout_at(until, lock.lock_owned())
-            .await
-            .map_err(|_| unreachable("an earlier write has no outcome yet"))?;
-        let running = tokio::spawn(work.run(self.0.clone(), guard));
-        match timeout_at(until, running).await {
-            Ok(Ok(done)) => done,
-            Ok(Err(panicked)) => Err(unreachable(panicked)),
-            Err(_) => Err(unreachable(ApiError::Slow)),
-        }
-    }
-}
-
-/// A write as a value, so that it can outlive its caller.
-trait AsyncWrite<T>: Send + 'static {
-    fn run(self, store: Arc<Inner>, guard: OwnedMutexGuard<()>) -> BoxFuture<'static, Result<T, StoreError>>;
-}
-
-impl Inner {
     /// The table, found once.
     async fn table(&self) -> Result<Arc<Table>, StoreError> {
         let mut known = self.table.lock().await;
@@ -160,10 +126,21 @@ impl Inner {
         self.table().await
     }
 
-    /// Rows of `table` that `filter` matches, by row number.
+    /// Rows of `table` that `filter` matches, by row number, with all cells.
     async fn rows(&self, table: &Table, filter: Option<&str>, limit: usize) -> Result<Vec<Row>, ApiError> {
+        self.cells(table, &columns(), filter, limit).await
+    }
+
+    /// The same with the cells of `wanted`.
+    async fn cells(
+        &self,
+        table: &Table,
+        wanted: &[&'static str],
+        filter: Option<&str>,
+        limit: usize,
+    ) -> Result<Vec<Row>, ApiError> {
         let path = format!("/api/v2/tables/{}/records", table.id);
-        let named = [table.key.as_str()].into_iter().chain(columns()).collect::<Vec<_>>().join(",");
+        let named = std::iter::once(table.key.as_str()).chain(wanted.iter().copied()).collect::<Vec<_>>().join(",");
         let limit = limit.to_string();
         // The number alone decides the order. The others are named because `sort` refuses a column that was renamed,
         // which `fields` and writes still know by its old name (NocoDB 0.301.3).
@@ -175,7 +152,7 @@ impl Inner {
         };
         let row = |cells: &Value| {
             let cells = cells.as_object()?;
-            if columns().iter().any(|column| !cells.contains_key(*column)) {
+            if wanted.iter().any(|column| !cells.contains_key(*column)) {
                 return None;
             }
             let number = cells.get(&table.key).and_then(|key| key.as_u64().or_else(|| key.as_str()?.parse().ok()))?;
@@ -202,7 +179,7 @@ impl Inner {
         Ok((table, rows))
     }
 
-    async fn load(&self, client: &ClientId) -> Result<Option<SealedCredential>, StoreError> {
+    async fn one(&self, client: &ClientId) -> Result<Option<SealedCredential>, StoreError> {
         let (table, mut rows) = self.find(client).await?;
         match rows.len() {
             0 => Ok(None),
@@ -211,7 +188,20 @@ impl Inner {
         }
     }
 
-    async fn list(&self) -> Result<Vec<Result<SealedCredential, Malformed>>, StoreError> {
+    async fn names(&self, limit: usize) -> Result<Vec<String>, StoreError> {
+        let mut table = self.table().await?;
+        let found = match self.cells(&table, &[CLIENT], None, limit).await {
+            Err(error) if error.may_have_moved() => {
+                table = self.table_again().await?;
+                self.cells(&table, &[CLIENT], None, limit).await
+            }
+            done => done,
+        };
+        let name = |row: Row| row.cells.get(CLIENT).and_then(Value::as_str).unwrap_or_default().to_owned();
+        Ok(found?.into_iter().map(name).collect())
+    }
+
+    async fn all(&self) -> Result<Vec<Result<SealedCredential, Malformed>>, StoreError> {
         let mut table = self.table().await?;
         let mut all: Vec<Row> = Vec::new();
         let mut limit = PAGE;
@@ -253,9 +243,14 @@ impl Inner {
     }
 
     /// Writes the row of `client`: new, or in place of the old one.
-    async fn save(&self, client: &ClientId, cells: &Map<String, Value>) -> Result<(), StoreError> {
+    async fn write(&self, client: &ClientId, cells: &Map<String, Value>) -> Result<(), StoreError> {
+        let until = Instant::now() + WRITE_PATIENCE;
         let mut lost: Option<ApiError> = None;
         for _ in 0..ATTEMPTS {
+            if lost.is_some() && Instant::now() >= until {
+                break;
+            }
+            let left = || until.saturating_duration_since(Instant::now()).max(PATIENCE);
             let (table, rows) = self.find(client).await?;
             let path = format!("/api/v2/tables/{}/records", table.id);
             let written = match &rows[..] {
@@ -263,7 +258,7 @@ impl Inner {
                     warn!(client.id = %client, row = row.number, "the answer to a write was lost; the row is as it should be");
                     return Ok(());
                 }
-                [] => match self.api.write(Method::POST, &path, &Value::Object(cells.clone()), WRITE_PATIENCE).await {
+                [] => match self.api.write(Method::POST, &path, &Value::Object(cells.clone()), left()).await {
                     Ok(made) => {
                         self.yield_to_older(client, made[&table.key].as_u64()).await?;
                         return Ok(());
@@ -273,7 +268,7 @@ impl Inner {
                 [first, others @ ..] => {
                     let mut update = cells.clone();
                     update.insert(table.key.clone(), json!(first.number));
-                    match self.api.write(Method::PATCH, &path, &Value::Object(update), WRITE_PATIENCE).await {
+                    match self.api.write(Method::PATCH, &path, &Value::Object(update), left()).await {
                         Ok(_) if others.is_empty() => return Ok(()),
                         Ok(_) => {
                             let numbers: Vec<u64> = others.iter().map(|row| row.number).collect();
@@ -326,10 +321,14 @@ impl Inner {
     }
 
     /// Removes every row of `client`; whether there was one.
-    async fn remove(&self, client: &ClientId) -> Result<bool, StoreError> {
+    async fn forget(&self, client: &ClientId) -> Result<bool, StoreError> {
+        let until = Instant::now() + WRITE_PATIENCE;
         let mut found = false;
         let mut lost: Option<StoreError> = None;
         for _ in 0..ATTEMPTS {
+            if lost.is_some() && Instant::now() >= until {
+                break;
+            }
             let (table, rows) = self.find(client).await?;
             if rows.is_empty() {
                 return Ok(found);
@@ -388,45 +387,33 @@ fn moment(text: &str) -> String {
     }
 }
 
-struct Save(ClientId, Map<String, Value>);
-
-impl AsyncWrite<()> for Save {
-    fn run(self, store: Arc<Inner>, guard: OwnedMutexGuard<()>) -> BoxFuture<'static, Result<(), StoreError>> {
-        Box::pin(async move {
-            let _until_the_outcome_is_known = guard;
-            store.save(&self.0, &self.1).await
-        })
-    }
-}
-
-struct Remove(ClientId);
-
-impl AsyncWrite<bool> for Remove {
-    fn run(self, store: Arc<Inner>, guard: OwnedMutexGuard<()>) -> BoxFuture<'static, Result<bool, StoreError>> {
-        Box::pin(async move {
-            let _until_the_outcome_is_known = guard;
-            store.remove(&self.0).await
-        })
-    }
-}
-
 impl CredentialStore for NocoDb {
     fn load<'a>(&'a self, client: &'a ClientId) -> BoxFuture<'a, Result<Option<SealedCredential>, StoreError>> {
-        Box::pin(async move { timeout(PATIENCE, self.0.load(client)).await.map_err(|_| unreachable(ApiError::Slow))? })
+        Box::pin(async move { timeout(PATIENCE, self.one(client)).await.map_err(|_| unreachable(ApiError::Slow))? })
+    }
+
+    fn clients(&self, limit: usize) -> BoxFuture<'_, Result<Vec<String>, StoreError>> {
+        Box::pin(async move { timeout(PATIENCE, self.names(limit)).await.map_err(|_| unreachable(ApiError::Slow))? })
     }
 
     fn list(&self) -> BoxFuture<'_, Result<Vec<Result<SealedCredential, Malformed>>, StoreError>> {
-        Box::pin(self.0.list())
+        Box::pin(self.all())
     }
 
     fn save<'a>(&'a self, credential: &'a SealedCredential) -> BoxFuture<'a, Result<(), StoreError>> {
         let named = columns().into_iter().zip(row::cells(credential));
         let cells = named.map(|(column, cell)| (column.to_owned(), json!(cell))).collect();
-        let client = credential.binding.client.clone();
-        Box::pin(async move { self.write(&client, Save(client.clone(), cells)).await })
+        let client = &credential.binding.client;
+        Box::pin(async move {
+            let _one_at_a_time = self.writes.of(client).lock_owned().await;
+            self.write(client, &cells).await
+        })
     }
 
     fn remove<'a>(&'a self, client: &'a ClientId) -> BoxFuture<'a, Result<bool, StoreError>> {
-        Box::pin(self.write(client, Remove(client.clone())))
+        Box::pin(async move {
+            let _one_at_a_time = self.writes.of(client).lock_owned().await;
+            self.forget(client).await
+        })
     }
 }

@@ -98,6 +98,13 @@ impl Event {
     }
 }
 
+impl Event {
+    /// Whether it says what is about to be made in the store.
+    pub(super) fn announces(self) -> bool {
+        matches!(self, Self::Save | Self::Remove | Self::Reseal)
+    }
+}
+
 /// What a line is to say; number, time and hash come with the writing. Texts may be hostile: they are escaped and cut.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Entry {
@@ -142,6 +149,11 @@ impl Entry {
             count: None,
             kept: None,
         }
+    }
+
+    /// The line which says that this change was not made. It names the same cell, and none for a removal.
+    pub(super) fn withdrawal(&self) -> Self {
+        Self { event: Event::SaveFailed, ..self.clone() }
     }
 
     /// Whose credential it is about.

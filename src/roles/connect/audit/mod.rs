@@ -5,10 +5,10 @@
 
 mod file;
 mod line;
+mod lock;
 mod refusals;
 mod verify;
 
-use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, SyncSender, TrySendError};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -20,8 +20,9 @@ use tokio::sync::oneshot;
 use crate::clock::Clock;
 use file::{Disk, RealDisk, Trail};
 pub use line::{Entry, Event, LINE_MAX_BYTES, Line};
+pub use lock::WriteLock;
 use refusals::Refusals;
-pub use verify::{Broken, ReadError, Reason, Unsettled, Verified, VerifyError, read, unsettled, verify};
+pub use verify::{Broken, ReadError, Reason, Settled, Unsettled, Verified, VerifyError, read, unsettled, verify};
 
 /// Entries that may wait for the writer; beyond that a record is refused.
 const QUEUE_MAX: usize = 1024;
@@ -68,6 +69,9 @@ pub enum AuditError {
     /// The disk did not answer within two seconds.
     #[error("the audit line was not written in time")]
     TimedOut,
+    /// Another change of the same credential, here or in another process, has no outcome yet.
+    #[error("another change of this credential has not ended yet")]
+    Held,
     /// After [`AuditLog::close`].
     #[error("the audit trail is closed")]
     Closed,
@@ -86,16 +90,22 @@ pub struct Status {
     pub head: String,
 }
 
+/// Who waits for a line.
+type Reply = oneshot::Sender<Result<(), AuditError>>;
+
 enum Message {
     /// An entry, and who waits for it.
-    Line(Box<Entry>, Option<oneshot::Sender<Result<(), AuditError>>>),
+    Line(Box<Entry>, Option<Reply>),
+    /// There is something in [`Shared::owed`].
+    Owed,
     /// Look at the path now, and log the head.
     Reopen,
     /// Write `stop` and end.
-    Close(oneshot::Sender<Result<(), AuditError>>),
+    Close(Reply),
 }
 
 /// The trail, for many tasks at once.
+#[derive(Clone)]
 pub struct AuditLog {
     queue: SyncSender<Message>,
     shared: Arc<Shared>,
@@ -104,6 +114,45 @@ pub struct AuditLog {
 struct Shared {
     status: Mutex<Status>,
     refusals: Mutex<Refusals>,
+    /// What became of changes, to be written before any line that is asked for later.
+    owed: Mutex<Vec<Owed>>,
+}
+
+/// A line that stays due until it is in the trail, and who waits for it until then.
+struct Owed {
+    entry: Entry,
+    reply: Option<Reply>,
+}
+
+/// A change whose line is in the trail. Unless it is [`made`](Self::made), it is withdrawn, at the latest when this is
+/// dropped: a trail that says of a cell what never came to the store would call the next grant a forgery.
+#[must_use]
+pub struct Announced {
+    log: AuditLog,
+    /// The line that withdraws it.
+    withdrawal: Option<Entry>,
+}
+
+impl Announced {
+    /// The store has made it.
+    pub fn made(mut self) {
+        self.withdrawal = None;
+    }
+
+    /// The store refused, or nothing is known yet: as [`AuditLog::tell`].
+    pub async fn withdraw(mut self) {
+        if let Some(entry) = self.withdrawal.take() {
+            self.log.tell(entry).await;
+        }
+    }
+}
+
+impl Drop for Announced {
+    fn drop(&mut self) {
+        if let Some(entry) = self.withdrawal.take() {
+            self.log.owe(entry, None);
+        }
+    }
 }
 
 impl std::fmt::Debug for AuditLog {
@@ -124,7 +173,8 @@ impl AuditLog {
     fn open_on(disk: Box<dyn Disk>, path: &Path, clock: Clock) -> Result<Self, AuditError> {
         let trail = Trail::open(path, disk, clock.now())?;
         let status = Status { writable: true, low_space: false, seq: 0, head: String::new() };
-        let shared = Arc::new(Shared { status: Mutex::new(status), refusals: Mutex::default() });
+        let shared =
+            Arc::new(Shared { status: Mutex::new(status), refusals: Mutex::default(), owed: Mutex::default() });
         let (queue, messages) = mpsc::sync_channel(QUEUE_MAX);
         let mut writer =
             Writer { trail, clock, shared: Arc::clone(&shared), head_logged: (0, Instant::now()), complained: false };
@@ -146,6 +196,39 @@ impl AuditLog {
     /// The line is not known to be in the trail: what it would have allowed must not happen. Waits two seconds at most.
     pub async fn record(&self, entry: Entry) -> Result<(), AuditError> {
         self.ask(|reply| Message::Line(Box::new(entry), Some(reply))).await
+    }
+
+    /// Writes `entry`, which says that a change is about to be made, as [`AuditLog::record`]. A line that landed after
+    /// its asker had given up is withdrawn by itself.
+    ///
+    /// # Errors
+    /// As [`AuditLog::record`]; then it must not be made.
+    pub async fn announce(&self, entry: Entry) -> Result<Announced, AuditError> {
+        // Made first, for whoever is dropped while it waits.
+        let mut announced = Announced { log: self.clone(), withdrawal: Some(entry.withdrawal()) };
+        match self.record(entry).await {
+            Ok(()) => Ok(announced),
+            Err(error) => {
+                announced.withdrawal = None;
+                Err(error)
+            }
+        }
+    }
+
+    /// Writes what became of a change before any line that is asked for later; where the file cannot be written now,
+    /// as soon as it can. Waits for it two seconds at most.
+    pub async fn tell(&self, entry: Entry) {
+        let (reply, answer) = oneshot::channel();
+        if self.owe(entry, Some(reply)) {
+            let _still_owed = tokio::time::timeout(WAIT_MAX, answer).await;
+        }
+    }
+
+    /// Whether there is still somebody to write it.
+    fn owe(&self, entry: Entry, reply: Option<Reply>) -> bool {
+        lock(&self.shared.owed).push(Owed { entry, reply });
+        // Where the queue is full the writer is awake.
+        !matches!(self.queue.try_send(Message::Owed), Err(TrySendError::Disconnected(_)))
     }
 
     /// Writes `entry`, a refusal with its reason, when there is room: at most 60 a minute of one reason, the rest
@@ -185,18 +268,20 @@ impl AuditLog {
         lock(&self.shared.status).clone()
     }
 
-    async fn ask(
-        &self,
-        message: impl FnOnce(oneshot::Sender<Result<(), AuditError>>) -> Message,
-    ) -> Result<(), AuditError> {
-        let (reply, answer) = oneshot::channel();
+    async fn ask(&self, message: impl FnOnce(Reply) -> Message) -> Result<(), AuditError> {
+        let (reply, mut answer) = oneshot::channel();
         self.queue.try_send(message(reply)).map_err(|error| match error {
             TrySendError::Full(_) => AuditError::Busy,
             TrySendError::Disconnected(_) => AuditError::Closed,
         })?;
-        match tokio::time::timeout(WAIT_MAX, answer).await {
+        match tokio::time::timeout(WAIT_MAX, &mut answer).await {
             Ok(answer) => answer.map_err(|_| AuditError::Closed)?,
             Err(_) => {
+                // From now on the writer finds nobody; what it said a moment ago holds.
+                answer.close();
+                if let Ok(done) = answer.try_recv() {
+                    return done;
+                }
                 lock(&self.shared.status).writable = false;
                 Err(AuditError::TimedOut)
             }
@@ -235,43 +320,66 @@ impl Writer {
                 Err(RecvTimeoutError::Timeout) => None,
                 Err(RecvTimeoutError::Disconnected) => return,
             };
-            let mut entries = lock(&self.shared.refusals).due(Some(Instant::now()));
-            let (mut waiting, mut reopen, mut close) = (Vec::new(), false, None);
+            let (mut lines, mut reopen, mut close) = (Vec::new(), false, None);
             let mut next = first;
             while let Some(message) = next.take() {
                 match message {
-                    // Whoever gave up acts on nothing, and its line would say that it did.
-                    Message::Line(_, Some(reply)) if reply.is_closed() => {}
-                    Message::Line(entry, reply) => {
-                        entries.push(*entry);
-                        waiting.extend(reply);
-                    }
+                    Message::Line(entry, reply) => lines.push((*entry, reply)),
+                    Message::Owed => {}
                     Message::Reopen => reopen = true,
                     Message::Close(reply) => {
-                        entries.extend(lock(&self.shared.refusals).due(None));
-                        entries.push(Entry::new(Event::Stop));
                         close = Some(reply);
                         break;
                     }
                 }
-                next = if entries.len() < BATCH_MAX { messages.try_recv().ok() } else { None };
+                next = if lines.len() < BATCH_MAX { messages.try_recv().ok() } else { None };
+            }
+            // Whoever gave up acts on nothing, and its line would say that it did. Looked at behind the last message:
+            // what was asked for after somebody gave up never stands in one batch with his line.
+            lines.retain(|(_, reply)| !reply.as_ref().is_some_and(Reply::is_closed));
+            let mut entries = lock(&self.shared.refusals).due(Some(Instant::now()));
+            let mut waiting = Vec::new();
+            for (entry, reply) in lines {
+                waiting.extend(reply.map(|reply| (entries.len(), reply)));
+                entries.push(entry);
             }
             let done = self.write(&entries);
-            for reply in waiting {
-                let _gave_up = reply.send(done.clone());
-            }
-            if reopen || close.is_some() || self.head_is_due() {
-                self.log_head();
+            for (at, reply) in waiting {
+                // Gave up while it was written: nothing will be made of it.
+                let unheard = reply.send(done.clone()).is_err() && done.is_ok();
+                if unheard && entries[at].event.announces() {
+                    let entry = entries[at].withdrawal();
+                    lock(&self.shared.owed).push(Owed { entry, reply: None });
+                }
             }
             if let Some(reply) = close {
+                let mut last = lock(&self.shared.refusals).due(None);
+                last.push(Entry::new(Event::Stop));
+                let done = self.write(&last);
+                self.log_head();
                 let _gave_up = reply.send(done);
                 return;
+            }
+            if reopen || self.head_is_due() {
+                self.log_head();
             }
         }
     }
 
+    /// Writes what is owed, and then `entries`.
     fn write(&mut self, entries: &[Entry]) -> Result<(), AuditError> {
-        let done = self.trail.append(entries, self.clock.now());
+        // Taken behind the messages: what was owed before one of them was sent is here.
+        let owed = std::mem::take(&mut *lock(&self.shared.owed));
+        let now = self.clock.now();
+        let outcomes: Vec<Entry> = owed.iter().map(|owed| owed.entry.clone()).collect();
+        let paid = outcomes.chunks(BATCH_MAX).try_for_each(|some| self.trail.append(some, now));
+        match &paid {
+            Ok(()) => owed.into_iter().filter_map(|owed| owed.reply).for_each(|reply| {
+                let _gave_up = reply.send(Ok(()));
+            }),
+            Err(_) => drop(lock(&self.shared.owed).splice(0..0, owed)),
+        }
+        let done = paid.and_then(|()| self.trail.append(entries, now));
         match &done {
             Ok(()) if self.complained => tracing::info!("the audit file can be written again"),
             Err(error) if !self.complained => {
@@ -310,8 +418,10 @@ impl Writer {
         let now = Instant::now();
         let refusals = lock(&self.shared.refusals).next_due();
         let head = (self.trail.seq() > self.head_logged.0).then(|| self.head_logged.1 + HEAD_EVERY);
-        let retry = (self.complained || self.trail.is_broken()).then(|| now + RETRY_AFTER);
-        let next = [refusals, head, retry].into_iter().flatten().min();
+        let broken = self.complained || self.trail.is_broken();
+        let retry = broken.then(|| now + RETRY_AFTER);
+        let owed = (!broken && !lock(&self.shared.owed).is_empty()).then_some(now);
+        let next = [refusals, head, retry, owed].into_iter().flatten().min();
         // While nothing is due, a refusal may be counted that did not wake this thread.
         next.map_or(HEAD_EVERY, |next| next.saturating_duration_since(now)).min(Duration::from_secs(60))
     }
@@ -324,29 +434,6 @@ impl Writer {
     fn log_head(&mut self) {
         self.head_logged = (self.trail.seq(), Instant::now());
         tracing::info!(seq = self.trail.seq(), hash = %self.trail.head(), "audit head");
-    }
-}
-
-/// The right to check and write one credential, among all processes that use this trail. Released on drop.
-#[derive(Debug)]
-pub struct WriteLock {
-    _locked: File,
-}
-
-impl WriteLock {
-    /// Waits for the lock beside the audit file at `audit_path`.
-    ///
-    /// # Errors
-    /// Why the lock file cannot be made or locked.
-    pub async fn acquire(audit_path: &Path) -> Result<Self, AuditError> {
-        let path = audit_path.to_owned();
-        let closed = |_| AuditError::Closed;
-        let locked = tokio::task::spawn_blocking(move || {
-            let file = file::lock_file(&path, ".write.lock")?;
-            file.lock().map_err(|error| AuditError::Io { path, source: Arc::new(error) })?;
-            Ok(Self { _locked: file })
-        });
-        locked.await.map_err(closed)?
     }
 }
 

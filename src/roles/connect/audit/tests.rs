@@ -1,4 +1,4 @@
-use std::fs;
+use std::fs::{self, File};
 use std::io;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::sync::Condvar;
@@ -9,6 +9,7 @@ use jiff::Timestamp;
 
 use super::line::Hash;
 use super::*;
+use crate::credential::ClientId;
 
 /// A disk that does as the test says.
 #[derive(Clone, Default)]
@@ -433,6 +434,77 @@ async fn a_sync_that_hangs_is_an_error_in_time_and_its_lines_do_no_harm() {
     assert!(fixture.verify().is_ok());
 }
 
+/// The line of a change to the cell that `iv` names.
+fn change(event: Event, iv: &str) -> Entry {
+    Entry::new(event).client(&"clienta".parse().unwrap()).envelope(iv)
+}
+
+/// A trail in which cell A is stored and was granted.
+async fn with_a_cell(fixture: &Fixture) -> AuditLog {
+    let log = fixture.open();
+    log.announce(change(Event::Save, "A")).await.unwrap().made();
+    log.record(change(Event::Grant, "A")).await.unwrap();
+    log
+}
+
+#[tokio::test]
+async fn a_change_whose_line_landed_after_it_was_given_up_is_withdrawn_before_any_later_line() {
+    use Event::{Grant, Open, Remove, Save, SaveFailed};
+    for (event, announcement) in
+        [(Save, change(Save, "B")), (Remove, Entry::new(Remove).client(&"clienta".parse().unwrap()))]
+    {
+        let fixture = Fixture::new();
+        let log = with_a_cell(&fixture).await;
+        fixture.faults.hold();
+        assert!(matches!(log.announce(announcement).await.map(drop), Err(AuditError::TimedOut)));
+        let grant = tokio::spawn({
+            let log = log.clone();
+            async move { log.record(change(Grant, "A")).await }
+        });
+        tokio::task::yield_now().await;
+        fixture.faults.release();
+        grant.await.unwrap().unwrap();
+        assert_eq!(fixture.events(), [Open, Save, Grant, event, SaveFailed, Grant]);
+        fixture.verify().unwrap();
+        let last = read(&fixture.path()).unwrap().map(Result::unwrap).nth(4).unwrap();
+        assert_eq!(last.envelope.as_deref(), (event == Save).then_some("B"), "names what it withdraws");
+    }
+}
+
+#[tokio::test]
+async fn an_outcome_that_cannot_be_written_is_owed_and_comes_before_any_later_line() {
+    use Event::{Grant, Open, Repair, Save, SaveFailed, Stop};
+    let fixture = Fixture::new();
+    let log = with_a_cell(&fixture).await;
+    let announced = log.announce(change(Save, "B")).await.unwrap();
+    fixture.faults.0.full.store(true, Ordering::SeqCst);
+    announced.withdraw().await;
+    assert!(log.record(change(Grant, "A")).await.is_err());
+    fixture.faults.0.full.store(false, Ordering::SeqCst);
+    log.record(change(Grant, "A")).await.unwrap();
+    assert_eq!(fixture.events(), [Open, Save, Grant, Save, Repair, SaveFailed, Grant]);
+    fixture.verify().unwrap();
+
+    // Nobody asks for a line: it is written as soon as the file can be.
+    let announced = log.announce(change(Save, "C")).await.unwrap();
+    fixture.faults.0.full.store(true, Ordering::SeqCst);
+    drop(announced);
+    assert!(log.record(change(Grant, "A")).await.is_err());
+    fixture.faults.0.full.store(false, Ordering::SeqCst);
+    let written = async {
+        while fixture.events().last() != Some(&SaveFailed) {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(10), written).await.unwrap();
+
+    // What was dropped at the end stands before the stop.
+    drop(log.announce(change(Save, "D")).await.unwrap());
+    log.close().await.unwrap();
+    assert_eq!(fixture.events().split_off(10), [Save, SaveFailed, Stop]);
+    fixture.verify().unwrap();
+}
+
 #[tokio::test]
 async fn records_at_once_share_syncs_and_a_full_queue_refuses() {
     let fixture = Fixture::new();
@@ -506,21 +578,31 @@ async fn little_space_is_told_before_it_runs_out() {
 }
 
 #[tokio::test]
-async fn one_write_lock_excludes_another() {
+async fn a_client_is_changed_by_one_at_a_time_and_others_meanwhile() {
     let fixture = Fixture::new();
     let path = fixture.path();
-    let (first, order) = (WriteLock::acquire(&path).await.unwrap(), Mutex::new(Vec::new()));
+    let (client, other): (ClientId, ClientId) = ("clienta".parse().unwrap(), "clientb".parse().unwrap());
+    let first = WriteLock::of(&client, &path).await.unwrap();
+    let began = Instant::now();
+    drop(WriteLock::of(&other, &path).await.unwrap());
+    let (same, all) = tokio::join!(WriteLock::of(&client, &path), WriteLock::of_all(&path));
+    assert!(matches!((same, all), (Err(AuditError::Held), Err(AuditError::Held))));
+    let waited = began.elapsed();
+    assert!((Duration::from_secs(4)..Duration::from_secs(7)).contains(&waited), "{waited:?}");
+
+    let order = Mutex::new(Vec::new());
     let second = async {
-        let _lock = WriteLock::acquire(&path).await.unwrap();
+        let all = WriteLock::of_all(&path).await.unwrap();
         lock(&order).push("second");
+        drop(all);
     };
     let release = async {
-        assert!(file::lock_file(&path, ".write.lock").unwrap().try_lock().is_err());
         lock(&order).push("first");
         drop(first);
     };
     tokio::join!(second, release);
     assert_eq!(*lock(&order), ["first", "second"]);
+    drop(WriteLock::of(&client, &path).await.unwrap());
     let mode = fs::metadata(path.with_file_name("audit.jsonl.write.lock")).unwrap().permissions().mode();
     assert_eq!(mode & 0o777, 0o600);
 }
@@ -601,6 +683,8 @@ fn a_grant_of_a_cell_that_was_replaced_is_stale() {
         ("stop in order proves the save", "sA gA sB q o gA", true),
         ("removed row put back", "sA gA x gA", true),
         ("removal failed", "sA gA x f gA", false),
+        ("a removal that is withdrawn late leaves the save after it", "sA gA x sB f gA", true),
+        ("proved by a stop in order, whatever crashes later", "sA gA sB q o o gA", true),
         ("removed and saved anew", "sA x sB gB", false),
         ("removed, saved anew, cell of before put back", "sA x sB gA", true),
         ("reseal overtaken by a grant that was under way", "sA gA rB gB gA", false),
@@ -622,13 +706,48 @@ fn saves_without_a_known_outcome_are_told_at_start() {
     let fixture = Fixture::new();
     let told = |lines: &str| {
         fs::write(fixture.path(), story(lines)).unwrap();
-        unsettled(&fixture.path()).unwrap().into_iter().map(|of| of.envelope.unwrap_or_default()).collect::<Vec<_>>()
+        unsettled(&fixture.path(), None)
+            .unwrap()
+            .0
+            .into_iter()
+            .map(|of| of.envelope.unwrap_or_default())
+            .collect::<Vec<_>>()
     };
     assert_eq!(told("sA gA sB o"), ["B"]);
     assert_eq!(told("sA x o"), [""]);
     for settled in ["sA gA o", "sA q o", "sA fA o", "sA o cA", "sA o gA", "sA"] {
         assert_eq!(told(settled), Vec::<String>::new(), "{settled}");
     }
+}
+
+#[test]
+fn what_was_settled_is_not_read_again() {
+    let fixture = Fixture::new();
+    let grants = "gA ".repeat(3000);
+    let told = |from: Option<&Settled>| {
+        let (found, read_to) = unsettled(&fixture.path(), from).unwrap();
+        (found.into_iter().map(|of| of.envelope.unwrap_or_default()).collect::<Vec<_>>(), read_to.unwrap())
+    };
+    fs::write(fixture.path(), story(&format!("sA gA sB o {grants} sC o"))).unwrap();
+    let lines: Vec<Line> = read(&fixture.path()).unwrap().map(Result::unwrap).collect();
+    assert_eq!(told(None).0, ["C"]);
+    // From each line on, what is behind it; the number running then is the caller's to say.
+    for at in [1, 2, 3, 5, 6, 1500, lines.len() - 2, lines.len() - 1] {
+        let from = Settled { seq: lines[at - 1].seq, hash: lines[at - 1].hash.clone(), running: 1 };
+        let (found, read_to) = told(Some(&from));
+        assert_eq!(found, if at < lines.len() - 1 { vec!["C"] } else { vec![] }, "line {at}");
+        assert_eq!((read_to.seq, &read_to.hash), (lines.len() as u64, &lines.last().unwrap().hash), "line {at}");
+    }
+    // One that is not in the file, or not as it was: all is read.
+    for (seq, hash) in [(5, "0".repeat(64)), (1_000_000, lines[0].hash.clone()), (0, lines[0].hash.clone())] {
+        assert_eq!(told(Some(&Settled { seq, hash, running: 0 })).0, ["C"], "{seq}");
+    }
+    // Several processes at once: what one of them announced before the mark's process stopped is not proved by that.
+    fs::write(fixture.path(), story("o sB q o")).unwrap();
+    let lines: Vec<Line> = read(&fixture.path()).unwrap().map(Result::unwrap).collect();
+    let from = |running| Settled { seq: 2, hash: lines[1].hash.clone(), running };
+    assert_eq!(told(Some(&from(2))), (vec!["B".to_owned()], Settled { running: 2, ..told(None).1 }));
+    assert_eq!(told(Some(&from(1))).0, Vec::<String>::new());
 }
 
 #[tokio::test]

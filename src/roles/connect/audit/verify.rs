@@ -1,9 +1,11 @@
 //! Reading the trail: whether it is whole, what it says, and which saves have no known outcome.
 
-use std::collections::BTreeMap;
+use std::cmp::Ordering;
+use std::collections::{BTreeMap, HashSet};
 use std::fmt;
 use std::fs::File;
-use std::io::{self, BufRead, BufReader, Read as _};
+use std::io::{self, BufRead, BufReader, Read as _, Seek as _, SeekFrom};
+use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 
 use jiff::{SignedDuration, Timestamp};
@@ -116,6 +118,17 @@ pub struct Unsettled {
     pub envelope: Option<String>,
 }
 
+/// A line up to which the trail tells the outcome of every change, so that a start need not read what is before it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Settled {
+    /// Its number.
+    pub seq: u64,
+    /// Its hash in hex: the file may be another one.
+    pub hash: String,
+    /// Processes that had begun and not ended then.
+    pub running: u64,
+}
+
 /// Reads `files`, oldest first, as one trail, and compares it with `head`, a number and hash from the log.
 ///
 /// A trail may begin anywhere: what came before its first file is taken from there.
@@ -187,19 +200,70 @@ pub fn read(file: &Path) -> io::Result<impl Iterator<Item = Result<Line, ReadErr
 
 /// The saves, reseals and removals in `file` whose outcome it does not tell: a process ended between its line and the
 /// store. To be asked after [`super::AuditLog::open`]; the outcome then goes into the trail as `save_confirmed` or
-/// `save_failed`.
+/// `save_failed`. Read is what follows `from`, where that line is in the file, and how far is told.
 ///
 /// # Errors
 /// The file cannot be read.
-pub fn unsettled(file: &Path) -> io::Result<Vec<Unsettled>> {
+pub fn unsettled(file: &Path, from: Option<&Settled>) -> io::Result<(Vec<Unsettled>, Option<Settled>)> {
     let mut cells = Cells::default();
-    for text in Texts::open(file)? {
-        if let Some(line) = text?.line() {
-            cells.take(&line);
+    let mut texts = Texts::open(file)?;
+    if let Some(from) = from
+        && let Some(behind) = behind(texts.reader.get_ref(), from)?
+    {
+        texts.reader.seek(SeekFrom::Start(behind))?;
+        cells.running = from.running;
+    }
+    // Most lines are grants: of those, only which cells they prove to be stored is looked at.
+    let mut granted = HashSet::new();
+    let mut last: Option<(u64, String)> = None;
+    for text in texts {
+        let text = text?;
+        match text.grant() {
+            Some(iv) => granted.extend(iv.map(<[u8]>::to_vec)),
+            None => {
+                if let Some(line) = text.line() {
+                    cells.take(&line);
+                    last = Some((line.seq, line.hash));
+                }
+            }
         }
     }
-    let unknown = cells.clients.into_iter().filter(|(_, cell)| cell.outcome == Outcome::Unknown);
-    Ok(unknown.map(|(client, cell)| Unsettled { client, envelope: cell.newest }).collect())
+    let read_to = last.map(|(seq, hash)| Settled { seq, hash, running: cells.running });
+    let unknown = cells.clients.into_iter().filter(|(_, cell)| {
+        let is_granted = cell.newest.as_ref().is_some_and(|iv| granted.contains(iv.as_bytes()));
+        cell.outcome == Outcome::Unknown && !is_granted
+    });
+    Ok((unknown.map(|(client, cell)| Unsettled { client, envelope: cell.newest }).collect(), read_to))
+}
+
+/// Where the line after `settled` begins; `None` if that line is not in the file. Lines are in the order of their
+/// numbers, so it is looked for by halves.
+fn behind(file: &File, settled: &Settled) -> io::Result<Option<u64>> {
+    let (mut low, mut high) = (0, file.metadata()?.len());
+    let mut window = vec![0; 2 * LINE_MAX_BYTES];
+    while low < high {
+        let middle = low + (high - low) / 2;
+        // The first line that begins at `middle` or later.
+        let from = if middle == low { low } else { middle - 1 };
+        let read = file.read_at(&mut window, from)?;
+        let lead =
+            if middle == low { Some(0) } else { window[..read].iter().position(|b| *b == b'\n').map(|at| at + 1) };
+        let Some(lead) = lead.filter(|lead| from + (*lead as u64) < high) else {
+            high = middle;
+            continue;
+        };
+        let rest = &window[lead..read];
+        let Some(line) = rest.iter().position(|b| *b == b'\n').and_then(|end| Line::parse(&rest[..end])) else {
+            return Ok(None);
+        };
+        let end = from + lead as u64 + rest.iter().position(|b| *b == b'\n').unwrap_or_default() as u64 + 1;
+        match line.seq.cmp(&settled.seq) {
+            Ordering::Less => low = end,
+            Ordering::Greater => high = middle,
+            Ordering::Equal => return Ok((line.hash == settled.hash).then_some(end)),
+        }
+    }
+    Ok(None)
 }
 
 /// What became of the last save, reseal or removal of a client.
@@ -263,7 +327,14 @@ impl Cells {
                     }
                     self.running += 1;
                 }
-                Event::Stop => self.running = self.running.saturating_sub(1),
+                Event::Stop => {
+                    self.running = self.running.saturating_sub(1);
+                    if self.running == 0 {
+                        // Whoever stops in order has said of each change that failed that it did.
+                        let announced = self.clients.values_mut().filter(|cell| cell.outcome == Outcome::Announced);
+                        announced.for_each(|cell| cell.outcome = Outcome::Done);
+                    }
+                }
                 _ => {}
             }
             return true;
@@ -286,7 +357,8 @@ impl Cells {
                 true
             }
             (Event::SaveFailed | Event::SaveConfirmed, Some(cell)) => {
-                if line.envelope.is_none() || line.envelope == cell.newest {
+                // Of a removal neither has one: what withdraws it leaves a save that came after it alone.
+                if line.envelope == cell.newest {
                     let failed = line.event == Event::SaveFailed;
                     cell.outcome = if failed { Outcome::Failed } else { Outcome::Done };
                 }
@@ -308,6 +380,17 @@ struct Text {
 impl Text {
     fn line(&self) -> Option<Line> {
         if self.whole { Line::parse(&self.body) } else { None }
+    }
+
+    /// The cell that the line grants, if it is a grant. Names are never found within a text: its quotes are escaped.
+    fn grant(&self) -> Option<Option<&[u8]>> {
+        const IS_GRANT: &[u8] = b",\"event\":\"grant\"";
+        const CELL: &[u8] = b",\"envelope\":\"";
+        let find = |bytes: &[u8], what: &[u8]| bytes.windows(what.len()).position(|part| part == what);
+        // Version, number and time come before the event, and are short.
+        find(&self.body[..self.body.len().min(96)], IS_GRANT).filter(|_| self.whole)?;
+        let cell = find(&self.body, CELL).map(|at| &self.body[at + CELL.len()..]);
+        Some(cell.and_then(|cell| cell.split(|byte| *byte == b'"').next()))
     }
 }
 
