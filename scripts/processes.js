@@ -149,13 +149,14 @@ async function until(what, folder, name, holds) {
 
 /** Runs a command with more variables between `up` and `down`, whatever ends it; its exit status. */
 async function during({ up, down }, command, args) {
-  const stopped = (signal) => { down().finally(() => process.exit(128 + os.constants.signals[signal])); };
+  let child;
+  const stopped = (signal) => { child?.kill(signal); down().finally(() => process.exit(128 + os.constants.signals[signal])); };
   ['SIGINT', 'SIGTERM'].forEach((signal) => process.on(signal, stopped));
   try {
     const variables = await up();
     return await new Promise((done, failed) => {
-      spawn(command, args, { stdio: 'inherit', env: { ...process.env, ...variables } })
-        .on('error', failed).on('exit', (code, signal) => done(code ?? 128 + os.constants.signals[signal]));
+      child = spawn(command, args, { stdio: 'inherit', env: { ...process.env, ...variables } });
+      child.on('error', failed).on('exit', (code, signal) => done(code ?? 128 + os.constants.signals[signal]));
     });
   } finally {
     await down();
