@@ -54,14 +54,23 @@ class Aiviary {
     };
     const admin = { NC_ADMIN_EMAIL: process.env.AIVIARY_NOCODB_EMAIL, NC_ADMIN_PASSWORD: process.env.AIVIARY_NOCODB_PASSWORD };
     run(this.binary, ['store', 'init', '--bootstrap'], { cwd: this.folder, env: { ...this.environment, ...admin } });
-    this.serve('sandbox');
-    this.serve('all');
+    this.serve(['sandbox']);
+    this.serve(['all']);
     for (const role of ['connect', 'instagram', 'meta_ads', 'sandbox']) await until(`${role} is ready`, () => this.ready(this[role]));
     return this;
   }
 
-  serve(role) {
-    const child = spawn(this.binary, ['serve', role], { cwd: this.folder, env: this.environment, stdio: ['ignore', 'pipe', 'pipe'] });
+  /** One more MCP server, which wants `key`; its URL. */
+  async guarded(key) {
+    const port = await freePort();
+    this.serve(['mcp', '--platform', 'instagram'], { AIVIARY__MCP__INSTAGRAM__LISTEN: `127.0.0.1:${port}`, MCP_API_KEY: key });
+    await until('the guarded server is ready', () => this.ready(port));
+    return `http://127.0.0.1:${port}/mcp`;
+  }
+
+  serve(args, more = {}) {
+    const env = { ...this.environment, ...more };
+    const child = spawn(this.binary, ['serve', ...args], { cwd: this.folder, env, stdio: ['ignore', 'pipe', 'pipe'] });
     [child.stdout, child.stderr].forEach((pipe) => pipe.on('data', (part) => { this.log += part; }));
     this.processes.push(new Promise((done) => child.on('error', (error) => done(error.message)).on('exit', (code, signal) => done(code ?? signal))));
     this.processes.at(-1).child = child;
