@@ -1,4 +1,5 @@
-//! The units, the proxy's example and `make install`: what an operator gets is what the code needs.
+//! The units, the proxy's example, `make install` and the workflows for n8n: what an operator gets is what the code
+//! needs, and what the pages say.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -9,6 +10,8 @@ use std::process::{Command, Output};
 use std::time::Duration;
 
 use aiviary::config::{Role, SECRETS};
+use aiviary::platforms::Platform;
+use serde_json::Value;
 use tempfile::TempDir;
 
 const UNITS: [&str; 2] = ["aiviary-connect.service", "aiviary-mcp@.service"];
@@ -254,4 +257,110 @@ fn the_installed_units_start_the_installed_binary() {
         assert!(root.path().join(program.trim_start_matches('/')).is_file());
     }
     assert!(root.path().join("etc/aiviary/aiviary.toml").is_file(), "the configuration's place is fixed");
+}
+
+/// A workflow of `deploy/n8n` and its file's name.
+fn workflows() -> Vec<(String, Value)> {
+    let files = fs::read_dir(at_root("deploy/n8n")).unwrap().map(|entry| entry.unwrap().path());
+    let json = files.filter(|path| path.extension().is_some_and(|end| end == "json"));
+    json.map(|path| {
+        let name = path.file_name().unwrap().to_str().unwrap().to_owned();
+        (name, serde_json::from_str(&read(path)).unwrap())
+    })
+    .collect()
+}
+
+fn nodes(workflow: &Value) -> &[Value] {
+    workflow["nodes"].as_array().unwrap()
+}
+
+fn text<'a>(value: &'a Value, name: &str) -> &'a str {
+    value[name].as_str().unwrap_or_default()
+}
+
+#[test]
+fn the_workflows_import_as_they_are_and_their_nodes_are_explained() {
+    let page = read(at_root("docs/n8n.md"));
+    assert_eq!(workflows().len(), 3);
+    for (name, workflow) in workflows() {
+        // n8n refuses a longer id.
+        assert!((1..=21).contains(&text(&workflow, "id").len()), "{name}");
+        assert_eq!(workflow["active"], false, "{name}");
+        assert_eq!(workflow["pinData"], serde_json::json!({}), "{name}");
+        let named = format!("### {}", text(&workflow, "name"));
+        let section = page.split("\n\n###").find(|part| format!("###{part}").starts_with(&named));
+        let section = section.unwrap_or_else(|| panic!("{named} is not in docs/n8n.md"));
+        assert!(section.contains(&format!("`{name}`")), "{name}");
+        let all = nodes(&workflow);
+        let names: Vec<&str> = all.iter().map(|node| text(node, "name")).collect();
+        for node in all.iter().filter(|node| !text(node, "type").ends_with("stickyNote")) {
+            let node_name = text(node, "name");
+            let told = |line: &str| {
+                let first = line.strip_prefix("| ").and_then(|line| line.split(" | ").next());
+                first.is_some_and(|cell| cell.split(", ").any(|one| one == node_name))
+            };
+            assert!(section.lines().any(told), "{name}: {node_name} is not explained");
+            for (_, credential) in node["credentials"].as_object().into_iter().flatten() {
+                assert!(page.contains(&format!("| {} |", text(credential, "name"))), "{name}: {credential}");
+            }
+        }
+        for (from, outputs) in workflow["connections"].as_object().unwrap() {
+            assert!(names.contains(&from.as_str()), "{name}: {from}");
+            let ends = outputs.as_object().unwrap().values().flat_map(|ends| ends.as_array().unwrap());
+            for end in ends.flat_map(|end| end.as_array().unwrap()) {
+                assert!(names.contains(&text(end, "node")), "{name}: {end}");
+            }
+        }
+    }
+}
+
+#[test]
+fn the_workflows_ask_tools_that_there_are_and_read_members_that_they_have() {
+    let tools = Platform::Instagram.catalogue();
+    let mut asked = Vec::new();
+    for (name, workflow) in workflows() {
+        for node in nodes(&workflow) {
+            let parameters = &node["parameters"];
+            let method =
+                text(parameters, "jsonBody").split_once("method: '").and_then(|(_, rest)| rest.split('\'').next());
+            let tool = method.into_iter().chain(parameters["tool"]["value"].as_str());
+            asked.extend(tool.map(|tool| (name.clone(), tool.to_owned())));
+        }
+        // What *Settings* holds are the addresses that the configuration has by default.
+        let whole = workflow.to_string();
+        for (name, port) in [("instagram", 3005), ("meta_ads", 3004)] {
+            if whole.contains(&format!("json.{name} ")) {
+                assert!(whole.contains(&format!("\"value\":\"http://127.0.0.1:{port}/mcp\"")), "{name}");
+            }
+        }
+    }
+    asked.sort();
+    let expected = [
+        ("daily-instagram-insights.json", "get_account_insights"),
+        ("mcp-agent.json", "get_profile"),
+        ("recent-media-report.json", "get_recent_media"),
+    ];
+    assert_eq!(asked, expected.map(|(file, tool)| (file.to_owned(), tool.to_owned())));
+    assert!(asked.iter().all(|(_, asked)| tools.iter().any(|tool| tool.name == asked)), "{asked:?}");
+}
+
+#[test]
+fn the_tables_have_the_columns_that_the_workflows_write() {
+    for (name, row, table) in [
+        ("daily-instagram-insights.json", "Make the row", "instagram_insights"),
+        ("recent-media-report.json", "Make the rows", "instagram_posts"),
+    ] {
+        let (_, workflow) = workflows().into_iter().find(|(file, _)| file == name).unwrap();
+        let node = nodes(&workflow).iter().find(|node| text(node, "name") == row).unwrap();
+        let written: Vec<&str> = node["parameters"]["assignments"]["assignments"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|assignment| text(assignment, "name"))
+            .collect();
+        let made: Value = serde_json::from_str(&read(at_root(&format!("deploy/n8n/nocodb/{table}.json")))).unwrap();
+        let columns: Vec<&str> = made["columns"].as_array().unwrap().iter().map(|one| text(one, "title")).collect();
+        assert_eq!(columns[0], "Id");
+        assert_eq!(columns[1..], written);
+    }
 }

@@ -8,6 +8,8 @@ use reqwest::header::{AUTHORIZATION, HeaderValue};
 use reqwest::redirect::Policy;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
+use tokio::sync::Semaphore;
+use tokio::time::timeout;
 
 use super::ConnectAt;
 use crate::api::Grant;
@@ -18,6 +20,11 @@ use crate::server::{Failure, Readiness};
 
 /// How long connect may take: it answers from memory and its disk.
 const TIME_MAX: Duration = Duration::from_secs(5);
+/// Grants asked at once. A workflow sends a request an item, a hundred within milliseconds, and a store over the network
+/// takes its time for each: those that wait here do not run out of connect's.
+const AT_ONCE: usize = 16;
+/// How long a call waits for its turn; the rest of its time is Meta's.
+const TURN_MAX: Duration = Duration::from_secs(20);
 /// An answer of connect, in bytes.
 const ANSWER_MAX: usize = 64 << 10;
 
@@ -46,6 +53,7 @@ pub struct Grants {
     http: reqwest::Client,
     base: String,
     key: Option<HeaderValue>,
+    turns: Semaphore,
 }
 
 /// Why the client cannot be made.
@@ -87,7 +95,8 @@ impl Grants {
             value.set_sensitive(true);
             Ok::<_, GrantsError>(value)
         });
-        Ok(Self { http: http.build()?, base: base.trim_end_matches('/').to_owned(), key: key.transpose()? })
+        let base = base.trim_end_matches('/').to_owned();
+        Ok(Self { http: http.build()?, base, key: key.transpose()?, turns: Semaphore::new(AT_ONCE) })
     }
 
     /// The token and accounts of `client`, or of the only one stored.
@@ -95,6 +104,7 @@ impl Grants {
     /// # Errors
     /// Why there is none.
     pub async fn grant(&self, client: Option<&ClientId>) -> Result<Grant, GrantError> {
+        let _turn = timeout(TURN_MAX, self.turns.acquire()).await.map_err(|_| self.silent())?;
         let query =
             client.map(|client| format!("?client_id={}", utf8_percent_encode(client.as_str(), NON_ALPHANUMERIC)));
         let (status, body) = self.get(&format!("/api/credentials/token{}", query.unwrap_or_default())).await?;
@@ -117,8 +127,10 @@ impl Grants {
     async fn get(&self, target: &str) -> Result<(StatusCode, Vec<u8>), GrantError> {
         // reqwest's errors print the URL, which is ours and says nothing: the address is worth naming.
         let failed = |error: reqwest::Error| {
-            let what = if error.is_timeout() { "it did not answer in time" } else { "it cannot be reached" };
-            GrantError::Unavailable(format!("{what} at {}", self.base))
+            if error.is_timeout() {
+                return self.silent();
+            }
+            GrantError::Unavailable(format!("it cannot be reached at {}", self.base))
         };
         let mut request = self.http.get(format!("{}{target}", self.base));
         if let Some(key) = &self.key {
@@ -133,6 +145,10 @@ impl Grants {
             body.extend_from_slice(&chunk);
         }
         Ok((response.status(), body))
+    }
+
+    fn silent(&self) -> GrantError {
+        GrantError::Unavailable(format!("it did not answer in time at {}", self.base))
     }
 }
 
@@ -157,5 +173,60 @@ fn refusal(status: StatusCode, body: &[u8]) -> GrantError {
             GrantError::Refused(format!("{} (mcp.connect_url must name an internal listener of serve connect)", said()))
         }
         _ => GrantError::Unavailable(said()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures_util::future::join_all;
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    use tokio::net::{TcpListener, TcpStream};
+
+    use super::*;
+
+    async fn answer(mut socket: TcpStream) {
+        let body = r#"{"error":{"code":"not_found","message":"nothing is stored"}}"#;
+        let mut request = [0; 4096];
+        if socket.read(&mut request).await.is_ok() {
+            let head = format!("HTTP/1.1 404 Not Found\r\nconnection: close\r\ncontent-length: {}\r\n\r\n", body.len());
+            let _gone = socket.write_all(format!("{head}{body}").as_bytes()).await;
+        }
+    }
+
+    #[tokio::test]
+    async fn of_a_hundred_calls_at_once_few_ask_and_the_others_wait() {
+        let connect = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let at = connect.local_addr().unwrap();
+        let grants = Grants::new(&ConnectAt::Url(format!("http://{at}")), None).unwrap();
+        let mut all = std::pin::pin!(join_all((0..100).map(|_| grants.grant(None))));
+        // Polled first, so that whoever does not wait is in the queue before this connection.
+        let last = tokio::select! {
+            biased;
+            _ = &mut all => panic!("nobody answered yet"),
+            socket = TcpStream::connect(at) => socket.unwrap().local_addr().unwrap(),
+        };
+        let mut asking = Vec::new();
+        loop {
+            let (socket, peer) = connect.accept().await.unwrap();
+            if peer == last {
+                break;
+            }
+            asking.push(socket);
+        }
+        assert_eq!(asking.len(), AT_ONCE);
+        let serve = async {
+            asking.into_iter().for_each(|socket| drop(tokio::spawn(answer(socket))));
+            loop {
+                tokio::spawn(answer(connect.accept().await.unwrap().0));
+            }
+        };
+        let results = tokio::select! {
+            results = &mut all => results,
+            () = serve => unreachable!(),
+        };
+        assert_eq!(results.len(), 100);
+        for result in results {
+            assert!(matches!(result, Err(GrantError::NotConnected(_))), "{result:?}");
+        }
     }
 }
