@@ -658,6 +658,7 @@ const FATES: &[(&str, u16, &str, usize)] = &[
     ("empty_data", 502, "meta_unavailable", 1),
     ("views_refused", 200, "", 1),
     ("media_insights_refused", 200, "", 1),
+    ("hashtag_limit", 200, "", 1),
 ];
 
 #[tokio::test]

@@ -136,6 +136,7 @@ const SAMPLES: &[(&str, &str, &str)] = &[
     ("60-ig-comments", "", "next"),
     ("63-ig-business-discovery", "", "before like_count"),
     ("64-ig-business-discovery-unknown", "", "is_transient"),
+    ("65-ig-hashtag-search", "", ""),
     ("66-ad-account", "", ""),
     ("67-campaigns", "", ""),
     ("72-adset-node", "", ""),
@@ -184,6 +185,7 @@ fn names(stand_in: &StandIn) -> Vec<(&'static str, String)> {
         ("23850000000000001", campaign("Evergreen | Shop | DE")),
         ("23850000000000002", campaign("Never started")),
         ("rivalgarden", "sakura.cycles".to_owned()),
+        ("garden", "tea".to_owned()),
     ];
     names.push(("QVFIUpage1a", last_cursor(stand_in)));
     names
@@ -433,6 +435,7 @@ fn a_fault_comes_by_header_and_by_reserved_account() {
         ("empty_data", 200, 0),
         ("views_refused", 400, 100),
         ("media_insights_refused", 400, 100),
+        ("hashtag_limit", 400, 18),
     ];
     assert_eq!(EXPECTED.len(), FAULTS.len());
     let shown = |response: &Response| match &response.body {
@@ -446,17 +449,19 @@ fn a_fault_comes_by_header_and_by_reserved_account() {
     };
     for (fault, (name, status, code)) in FAULTS.iter().zip(EXPECTED) {
         assert_eq!(fault.name, *name);
-        let instagram = match *name {
-            "media_insights_refused" => "media?fields=id,insights.metric(views)",
-            _ => "insights?metric=views&period=day&metric_type=total_value",
+        let instagram = |account: &str| match *name {
+            "media_insights_refused" => format!("{account}/media?fields=id,insights.metric(views)"),
+            "hashtag_limit" => format!("ig_hashtag_search?user_id={account}&q=tea"),
+            _ => format!("{account}/insights?metric=views&period=day&metric_type=total_value"),
         };
-        let by_account = ask(&stand_in(), TOKEN, &format!("{}/{instagram}", fault.ig_account()));
+        let by_account = ask(&stand_in(), TOKEN, &instagram(&fault.ig_account()));
         assert_eq!(shown(&by_account), (*status, *code), "{name} by Instagram account");
-        let mut by_header = request(TOKEN, &format!("{IG_ACCOUNT}/{instagram}"));
+        let mut by_header = request(TOKEN, &instagram(IG_ACCOUNT));
         by_header.headers.insert("x-sandbox-fault", name.parse().expect("a header"));
         assert_eq!(shown(&stand_in().answer(&by_header)), (*status, *code), "{name} by header");
         let by_ads = ask(&stand_in(), TOKEN, &format!("{}/insights?fields=spend", fault.ad_account()));
-        let ads_expected = if name.ends_with("refused") { (200, 0) } else { (*status, *code) };
+        let instagrams = name.ends_with("refused") || *name == "hashtag_limit";
+        let ads_expected = if instagrams { (200, 0) } else { (*status, *code) };
         assert_eq!(shown(&by_ads), ads_expected, "{name} by ad account");
         assert_eq!(by_account.delay.is_some(), *name == "hang", "{name}");
     }
@@ -833,4 +838,82 @@ proptest! {
         let response = StandIn::new(1, clock).answer(&request);
         prop_assert!((200..=503).contains(&response.status));
     }
+}
+
+#[test]
+fn comments_need_their_permission_and_leave_out_those_of_restricted_people() {
+    let stand_in = stand_in();
+    let posts = good(&stand_in, TOKEN, &format!("{IG_ACCOUNT}/media?limit=60&fields=comments_count"));
+    let (mut counted, mut shown) = (0, 0);
+    let mut own = 0;
+    for post in rows(&posts).iter().filter(|post| (1..50).contains(&post["comments_count"].as_u64().unwrap_or(0))) {
+        let id = post["id"].as_str().expect("an id");
+        let fields = "id,from{id},user,timestamp,replies{id,parent_id,user}";
+        let comments = good(&stand_in, TOKEN, &format!("{id}/comments?limit=50&fields={fields}"));
+        counted += post["comments_count"].as_u64().expect("a count");
+        shown += rows(&comments).len() as u64;
+        for row in rows(&comments) {
+            assert_eq!(row["user"].is_object(), row["from"]["id"] == IG_ACCOUNT, "{row}");
+            own += u64::from(row["user"].is_object());
+            assert!(row["timestamp"].as_str().expect("a time") <= "2026-11-23T18:00:00", "{row}");
+            if let Some(reply) = row["replies"]["data"].get(0) {
+                let node = reply["id"].as_str().expect("an id");
+                let node = good(&stand_in, TOKEN, &format!("{node}?fields=id,parent_id,user"));
+                assert_eq!((&node, &node["parent_id"]), (reply, &row["id"]));
+            }
+        }
+    }
+    assert!(shown < counted && shown * 5 > counted * 4 && own > 0, "{shown} of {counted}, {own} own");
+    let id = rows(&posts)[0]["id"].as_str().expect("an id");
+    for target in [format!("{id}/comments"), format!("{IG_ACCOUNT}/media?fields=comments{{id}}")] {
+        assert_eq!(refusal(&ask(&stand_in, NO_INSIGHTS_TOKEN, &target)), (403, 10, 0), "{target}");
+    }
+    let limit = format!("{IG_ACCOUNT}/content_publishing_limit");
+    assert_eq!(refusal(&ask(&stand_in, NO_INSIGHTS_TOKEN, &limit)), (403, 10, 0));
+}
+
+#[test]
+fn tags_and_hashtags_page_without_links() {
+    let stand_in = stand_in();
+    let (mut ids, mut target) = (BTreeSet::new(), format!("{IG_ACCOUNT}/tags?limit=30&fields=id,username,timestamp"));
+    loop {
+        let page = good(&stand_in, TOKEN, &target);
+        if rows(&page).is_empty() {
+            assert!(page.get("paging").is_none());
+            break;
+        }
+        assert!(page["paging"]["next"].is_null() && page["paging"]["previous"].is_null(), "{page}");
+        assert!(rows(&page).iter().all(|row| ids.insert(row["id"].to_string())), "each once");
+        let after = page["paging"]["cursors"]["after"].as_str().expect("a cursor").to_owned();
+        target = format!("{IG_ACCOUNT}/tags?limit=30&fields=id,username,timestamp&after={after}");
+    }
+    assert!(ids.len() > 60, "{}", ids.len());
+    let since = "2026-11-01T00:00:00Z".parse::<jiff::Timestamp>().expect("a time").as_second();
+    let newer = good(&stand_in, TOKEN, &format!("{IG_ACCOUNT}/tags?limit=100&posted_after={since}&fields=timestamp"));
+    assert!((1..ids.len()).contains(&rows(&newer).len()));
+    assert!(rows(&newer).iter().all(|row| row["timestamp"].as_str() >= Some("2026-11-01")), "{newer}");
+    assert_eq!(ask(&stand_in, TOKEN, &format!("{IG_ACCOUNT}/tags?fields=id,insights.metric(views)")).status, 403);
+
+    let found = good(&stand_in, TOKEN, &format!("ig_hashtag_search?user_id={IG_ACCOUNT}&q=Tea"));
+    let tag = rows(&found)[0]["id"].as_str().expect("an id").to_owned();
+    assert_eq!(good(&stand_in, TOKEN, &format!("{tag}?fields=name"))["name"], "tea");
+    let page = |edge: &str, rest: &str| good(&stand_in, TOKEN, &format!("{tag}/{edge}?user_id={IG_ACCOUNT}{rest}"));
+    let first = page("top_media", "&limit=40");
+    let after = first["paging"]["cursors"]["after"].as_str().expect("a cursor").to_owned();
+    let second = page("top_media", &format!("&limit=40&after={after}"));
+    assert_eq!((rows(&first).len(), rows(&second).len()), (40, 20));
+    assert_eq!(first["paging"], second["paging"], "the cursor is the same on each page");
+    let recent = page("recent_media", "&fields=timestamp");
+    assert!(rows(&recent).iter().all(|row| row["timestamp"].as_str() >= Some("2026-11-22T18:00:00")), "{recent}");
+    for (target, wanted) in [
+        (format!("ig_hashtag_search?user_id={IG_ACCOUNT}&q=nosuchtag"), (400, 24, 2_207_024)),
+        (format!("ig_hashtag_search?user_id={OTHER_IG_ACCOUNT}&q=tea"), (400, 100, 33)),
+        ("ig_hashtag_search?q=tea".to_owned(), (400, 100, 0)),
+        (format!("{tag}/top_media?user_id={IG_ACCOUNT}&fields=id,username"), (400, 100, 0)),
+    ] {
+        assert_eq!(refusal(&ask(&stand_in, TOKEN, &target)), wanted, "{target}");
+    }
+    let mut elsewhere = request(INSTAGRAM_TOKEN, &format!("ig_hashtag_search?user_id={IG_ACCOUNT}&q=tea"));
+    elsewhere.host = Host::Instagram;
+    assert_eq!(refusal(&stand_in.answer(&elsewhere)), (400, 100, 33), "Facebook Login only");
 }

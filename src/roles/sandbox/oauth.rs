@@ -78,6 +78,10 @@ impl Token {
 
 /// Both insights permissions, of the two logins.
 pub const INSIGHTS: [&str; 2] = ["instagram_manage_insights", "instagram_business_manage_insights"];
+/// The same of comments.
+pub const COMMENTS: [&str; 2] = ["instagram_manage_comments", "instagram_business_manage_comments"];
+/// The same of publishing.
+pub const PUBLISH: [&str; 2] = ["instagram_content_publish", "instagram_business_content_publish"];
 
 const ALL: &[&str] = &[
     "ads_management",

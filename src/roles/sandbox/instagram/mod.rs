@@ -1,16 +1,21 @@
-//! Instagram: accounts, media, stories, comments, and the insights of accounts and media.
+//! Instagram: accounts, media and stories, and the insights of media; the rest of it in files of its own.
 
+mod comments;
+mod discovery;
+mod hashtags;
 mod insights;
 
 use jiff::Timestamp;
 use jiff::civil::Date;
 use serde_json::{Map, Value, json};
 
-use super::business::{BUSINESSES, Format, Post, Profile, REMARKS, day_of, los_angeles, start_of};
+use super::business::{Format, Post, Profile, day_of, los_angeles, start_of};
 use super::fields::{self, Field, Kind, Member, Paging, Params};
 use super::graph::{Call, Host, unknown_path};
-use super::oauth::INSIGHTS;
+use super::oauth::{INSIGHTS, PUBLISH};
 use super::rules::{Fault, Refusal, Usage};
+use comments::comments;
+use discovery::{discover, tags};
 use insights::{LIFETIME, account_insights, results, split, title_of};
 
 /// The fields of an account with Facebook Login (`spec/IGUser.json`), and its edges.
@@ -18,7 +23,7 @@ pub const USER_KIND: Kind = Kind {
     name: "IGUser",
     known: "id ig_id username name biography website followers_count follows_count media_count \
             profile_picture_url has_profile_pic is_published legacy_instagram_user_id \
-            shopping_product_tag_eligibility owner_business business_discovery media stories insights \
+            shopping_product_tag_eligibility owner_business business_discovery media stories tags insights \
             content_publishing_limit",
     default: "id",
 };
@@ -27,7 +32,7 @@ pub const USER_KIND: Kind = Kind {
 pub const LOGIN_USER_KIND: Kind = Kind {
     name: "IGUserForIGOnlyAPI",
     known: "id user_id username name account_type biography website followers_count follows_count \
-            media_count profile_picture_url media stories insights content_publishing_limit",
+            media_count profile_picture_url media stories tags insights content_publishing_limit",
     default: "id",
 };
 
@@ -72,6 +77,11 @@ pub fn answer(call: &Call<'_>, target: &str, edge: &[&str]) -> Option<Result<Val
         call.count_as(if uncounted { Usage::Uncounted } else { Usage::Instagram(account.id.to_owned()) });
         return Some(on_account(call, &account, edge));
     }
+    if call.host == Host::Facebook
+        && let Some(answer) = hashtags::answer(call, target, edge)
+    {
+        return Some(answer);
+    }
     let (profile, kind) = profiles(call).into_iter().find_map(|profile| {
         let rest = target.strip_prefix("17").filter(|rest| target.len() == 17 && rest.is_ascii())?;
         (rest.get(1..3)? == format!("{:02}", profile.number)).then_some((profile, &rest[..1]))
@@ -93,15 +103,7 @@ pub fn answer(call: &Call<'_>, target: &str, edge: &[&str]) -> Option<Result<Val
             let story = call.sample.stories(profile, call.now).into_iter().find(|story| story.id == target)?;
             Some(on_media(call, &owner, &story, edge))
         }
-        "7" if edge.is_empty() || edge == ["replies"] => {
-            let post = call.sample.posts(profile, call.now).into_iter().find(|post| post.id[5..14] == target[5..14])?;
-            let number = comments_of(call, &post).find(|number| comment_id(&post, *number) == target)?;
-            let replies = Field { fields: Vec::new(), ..Field::plain("replies") };
-            Some(asked(call).and_then(|asked| match edge {
-                [] => comment(call, &post, number, &asked),
-                _ => replies_to(call, &post, number, &Field { fields: asked, ..replies }),
-            }))
-        }
+        "6" | "7" => comments::node(call, &call.sample.posts(profile, call.now), target, edge),
         _ => None,
     }
 }
@@ -134,7 +136,7 @@ fn account<'a>(call: &Call<'_>, target: &'a str) -> Option<Account<'a>> {
 fn on_account(call: &Call<'_>, account: &Account<'_>, edge: &[&str]) -> Result<Value, Refusal> {
     match edge {
         [] => user(call, account, &asked(call)?),
-        [name @ ("media" | "stories" | "insights" | "content_publishing_limit")] => {
+        [name @ ("media" | "stories" | "tags" | "insights" | "content_publishing_limit")] => {
             let fields = if *name == "insights" { Vec::new() } else { asked(call)? };
             let field = Field { name: (*name).to_owned(), params: call.params.clone(), fields };
             user_edge(call, account, &field)
@@ -164,40 +166,11 @@ fn user(call: &Call<'_>, account: &Account<'_>, asked: &[Field]) -> Result<Value
             "profile_picture_url" => Some(signed(&format!("{}_p.jpg", profile.number)).into()),
             "has_profile_pic" | "is_published" => Some(true.into()),
             "business_discovery" => return discover(call, field).map(Member::Edge),
-            "media" | "stories" | "insights" | "content_publishing_limit" => {
+            "media" | "stories" | "tags" | "insights" | "content_publishing_limit" => {
                 return user_edge(call, account, field).map(Member::Edge);
             }
             _ => None,
         }))
-    })
-}
-
-/// Another professional account by its username; any of the sample's can be found.
-fn discover(call: &Call<'_>, field: &Field) -> Result<Value, Refusal> {
-    call.count_as(Usage::App); // discovery counts against the app, not the account
-    let username = field.params.get("username").unwrap_or_default();
-    let Some(profile) = BUSINESSES.iter().flat_map(|business| business.profiles).find(|p| p.username == username)
-    else {
-        let user = Some(("Cannot find User", "The user with that username cannot be found."));
-        return Err(Refusal { subcode: Some(2_207_013), user, ..Refusal::new(110, "Invalid user id") });
-    };
-    fields::project(&USER_KIND, &field.fields, |field| {
-        let found = Account { profile, id: profile.id };
-        match field.name.as_str() {
-            "media" => {
-                let mut list = media_list(call, &found, field, call.sample.posts(profile, call.now), true)?;
-                // Nested paging of discovery has cursors and never links.
-                if let Some(paging) = list.get_mut("paging").and_then(Value::as_object_mut) {
-                    paging.retain(|name, _| name == "cursors");
-                }
-                Ok(Member::Edge(list))
-            }
-            "stories" | "insights" | "content_publishing_limit" | "business_discovery" => Err(Refusal::permission()),
-            _ => {
-                let one = user(call, &found, std::slice::from_ref(field))?;
-                Ok(Member::from(one.get(&field.name).cloned()))
-            }
-        }
     })
 }
 
@@ -211,7 +184,9 @@ fn user_edge(call: &Call<'_>, account: &Account<'_>, field: &Field) -> Result<Va
             media_list(call, account, field, posts, false)
         }
         "stories" => media_list(call, account, field, call.sample.stories(account.profile, call.now), false),
+        "tags" => tags(call, account, field),
         "insights" => account_insights(call, account, &field.params),
+        _ if !PUBLISH.iter().any(|permission| call.token.may(permission)) => Err(Refusal::permission()),
         _ => {
             let config = json!({"quota_total": 100, "quota_duration": 86_400});
             let usage = call.sample.between(0, 3, "quota", day_of(call.now, &los_angeles()));
@@ -351,72 +326,6 @@ fn child(post: &Post, item: i64, asked: &[Field]) -> Result<Value, Refusal> {
             _ => None,
         }))
     })
-}
-
-/// The numbers of a post's comments, newest first. At most 60, fewer than `comments_count` at times, as with Meta.
-fn comments_of(call: &Call<'_>, post: &Post) -> impl Iterator<Item = i64> + use<> {
-    (1..=call.sample.lifetime(post, "comments").min(60)).rev()
-}
-
-fn comment_id(post: &Post, number: i64) -> String {
-    format!("177{}{number:03}", &post.id[3..14])
-}
-
-fn comments(call: &Call<'_>, post: &Post, field: &Field) -> Result<Value, Refusal> {
-    let path = format!("{}/comments", post.id);
-    let paging = Paging { path: &path, limits: (25, 50), links: true };
-    let numbers: Vec<i64> = comments_of(call, post).collect();
-    fields::page(
-        call,
-        &paging,
-        &field.params,
-        &numbers,
-        |_, number| comment_id(post, *number),
-        |number| comment(call, post, *number, &field.fields),
-    )
-}
-
-fn comment(call: &Call<'_>, post: &Post, number: i64, asked: &[Field]) -> Result<Value, Refusal> {
-    let draw = |what: &str, high| call.sample.between(0, high, &format!("{}/{number}/{what}", post.id), post.day);
-    fields::project(&COMMENT_KIND, asked, |field| {
-        let guest = draw("guest", 899);
-        Ok(Member::from(match field.name.as_str() {
-            "id" => Some(comment_id(post, number).into()),
-            "text" => usize::try_from(draw("text", 7)).ok().and_then(|at| REMARKS.get(at)).map(|text| (*text).into()),
-            "timestamp" => Some(stamp(later(post.at, number * 1_140)).into()),
-            "username" => Some(format!("guest_{guest}").into()),
-            "from" => Some(json!({"id": format!("33{guest:015}"), "username": format!("guest_{guest}")})),
-            "like_count" => Some(draw("likes", 6).into()),
-            "hidden" => Some((draw("hidden", 30) == 0).into()),
-            "media" => Some(json!({"id": post.id, "media_product_type": post.format.product_type()})),
-            "replies" if number % 3 == 0 => return replies_to(call, post, number, field).map(Member::Edge),
-            _ => None,
-        }))
-    })
-}
-
-/// The owner answers every third comment.
-fn replies_to(call: &Call<'_>, post: &Post, number: i64, field: &Field) -> Result<Value, Refusal> {
-    if number % 3 != 0 {
-        return Ok(json!({"data": []}));
-    }
-    let profile = post.profile;
-    let reply = fields::project(&COMMENT_KIND, &field.fields, |field| {
-        Ok(Member::from(match field.name.as_str() {
-            "id" => Some(comment_id(post, number).replacen("177", "176", 1).into()),
-            "text" => Some("Thank you! \u{1f375}".into()),
-            "timestamp" => Some(stamp(later(post.at, number * 1_140 + 420)).into()),
-            "username" => Some(profile.username.into()),
-            "from" => Some(json!({"id": profile.id, "username": profile.username})),
-            "user" => Some(json!({"id": profile.id})),
-            "like_count" => Some(call.sample.between(0, 2, &post.id, number).into()),
-            "hidden" => Some(false.into()),
-            "parent_id" => Some(comment_id(post, number).into()),
-            "media" => Some(json!({"id": post.id, "media_product_type": post.format.product_type()})),
-            _ => None,
-        }))
-    })?;
-    Ok(json!({ "data": [reply] }))
 }
 
 fn shortcode(post: &Post) -> String {
