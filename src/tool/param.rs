@@ -98,7 +98,7 @@ pub const fn limit(kind: ParamKind, default: &'static str) -> Param {
 pub const CURSOR: Param = Param::new(
     "cursor",
     ParamKind::Cursor,
-    "next_cursor of the page before; all other parameters must be the same as there.",
+    "next_cursor of the page before; same other parameters.",
     "\"eyJjIjoiUVZGSSJ9\"",
 );
 

@@ -41,17 +41,38 @@ pub struct Window {
     pub note: Option<String>,
 }
 
-fn start(day: Date) -> Timestamp {
+/// The moment at which a day begins.
+#[must_use]
+pub fn start(day: Date) -> Timestamp {
     zone().to_timestamp(day.at(0, 0, 0, 0)).expect("Los Angeles has a midnight on each day")
 }
 
-fn day_of(at: Timestamp) -> Date {
+/// The day that a moment lies in.
+#[must_use]
+pub fn day_of(at: Timestamp) -> Date {
     zone().to_datetime(at).date()
 }
 
 /// The newest day whose numbers can be asked for.
-fn last_complete_day(now: Timestamp) -> Date {
+#[must_use]
+pub fn last_complete_day(now: Timestamp) -> Date {
     day_of(now - SETTLES).yesterday().expect("not the first day of the calendar")
+}
+
+/// `day` and so many days before it.
+fn back(day: Date, days: i64) -> Result<Date, ArgumentError> {
+    day.checked_sub(days.days()).map_err(|_| ArgumentError::of("days_ago", "too far back"))
+}
+
+impl Slice {
+    /// So many days that end with `last`.
+    ///
+    /// # Errors
+    /// Beyond the calendar.
+    pub fn ending_with(last: Date, days: i64) -> Result<Self, ArgumentError> {
+        let after = last.tomorrow().map_err(|_| ArgumentError::of("until", "too far ahead"))?;
+        Ok(Self { since: start(back(last, days - 1)?), until: start(after) })
+    }
 }
 
 impl Window {
@@ -64,9 +85,6 @@ impl Window {
             Some("week") => 7,
             Some("days_28") => 28,
             _ => 1,
-        };
-        let back = |day: Date, days: i64| {
-            day.checked_sub(days.days()).map_err(|_| ArgumentError::of("days_ago", "too far back"))
         };
         let last = back(last_complete_day(now), args.int("days_ago").unwrap_or(1) - 1)?;
         let end = start(last.tomorrow().map_err(|_| ArgumentError::of("days_ago", "too far ahead"))?);
@@ -93,7 +111,8 @@ impl Window {
     }
 
     /// Cuts from the end into slices that one call takes.
-    fn cut(mut whole: Slice, mut note: Option<String>) -> Self {
+    #[must_use]
+    pub fn cut(mut whole: Slice, mut note: Option<String>) -> Self {
         let hour = SignedDuration::from_hours(1);
         let length = whole.until.duration_since(whole.since);
         // 30 days that hold the end of summer time are an hour too long for one call.
