@@ -657,6 +657,7 @@ const FATES: &[(&str, u16, &str, usize)] = &[
     ("token_in_error", 200, "", 1),
     ("empty_data", 502, "meta_unavailable", 1),
     ("views_refused", 200, "", 1),
+    ("follows_refused", 200, "", 1),
     ("media_insights_refused", 200, "", 1),
     ("hashtag_limit", 200, "", 1),
 ];

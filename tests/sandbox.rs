@@ -434,6 +434,7 @@ fn a_fault_comes_by_header_and_by_reserved_account() {
         ("token_in_error", 400, 100),
         ("empty_data", 200, 0),
         ("views_refused", 400, 100),
+        ("follows_refused", 400, 100),
         ("media_insights_refused", 400, 100),
         ("hashtag_limit", 400, 18),
     ];
@@ -451,6 +452,7 @@ fn a_fault_comes_by_header_and_by_reserved_account() {
         assert_eq!(fault.name, *name);
         let instagram = |account: &str| match *name {
             "media_insights_refused" => format!("{account}/media?fields=id,insights.metric(views)"),
+            "follows_refused" => format!("{account}/insights?metric=follower_count&period=day"),
             "hashtag_limit" => format!("ig_hashtag_search?user_id={account}&q=tea"),
             _ => format!("{account}/insights?metric=views&period=day&metric_type=total_value"),
         };
@@ -482,6 +484,8 @@ fn a_fault_leaves_the_rest_of_its_account_alone() {
     let others = "insights?metric=reach,profile_views&period=day&metric_type=total_value";
     assert_eq!(rows(&good(&stand_in, TOKEN, &format!("{refused}/{others}"))).len(), 2);
     assert_eq!(good(&stand_in, TOKEN, &refused)["id"], refused.as_str());
+    let series = "insights?metric=reach&period=day&metric_type=time_series";
+    assert_eq!(rows(&good(&stand_in, TOKEN, &format!("{}/{series}", account("follows_refused")))).len(), 1);
     let list = good(&stand_in, TOKEN, &format!("{}/media?limit=1", account("media_insights_refused")));
     let post = rows(&list)[0]["id"].as_str().expect("an id");
     assert_eq!(rows(&good(&stand_in, TOKEN, &format!("{post}/insights?metric=views"))).len(), 1);
@@ -594,6 +598,12 @@ fn insights_refuse_what_meta_refuses() {
         (format!("metric=likes&breakdown=follow_type&{total}"), 1, "An unknown error has occurred."),
         (format!("metric=reach&since=0&until=2592001&{total}"), 100, "There cannot be more than 30 days (2592000 s)"),
         ("metric=follower_count&period=day&since=2026-10-01&until=2026-10-10".to_owned(), 100, "last 30 days excluding"),
+        ("metric=online_followers&period=lifetime&since=2026-10-01&until=2026-10-10".to_owned(), 100, "(online_followers) metric only"),
+        ("metric=online_followers&period=day".to_owned(), 100, "incompatible with the period"),
+        (format!("metric=online_followers&{}", total.replace("day", "lifetime")), 100, "incompatible with the metric type (total_value)"),
+        ("metric=reach,follower_count&period=day&metric_type=total_value".to_owned(), 100, "(follower_count) is incompatible"),
+        (format!("metric=reach,views&breakdown=contact_button_type&{total}"), 1, "An unknown error has occurred."),
+        ("metric=engaged_audience_demographics&period=lifetime&metric_type=total_value&breakdown=age".to_owned(), 100, "requires the parameter timeframe"),
         (format!("metric=threads_views&{total}"), 100, "not available"),
         ("metric=follower_demographics&period=lifetime&metric_type=total_value".to_owned(), 100, "breakdown"),
         ("metric=engaged_audience_demographics&period=lifetime&metric_type=total_value&breakdown=age&timeframe=last_30_days".to_owned(), 100, "timeframe must be one of"),

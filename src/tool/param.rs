@@ -16,6 +16,8 @@ pub enum ParamKind {
     Flag,
     /// One of these words.
     Word(&'static [&'static str]),
+    /// One of these words, of which another tool's schema has the list.
+    Known(&'static [&'static str]),
     /// Text of at most so many characters.
     Text(usize),
     /// Digits, at most 32.
@@ -49,13 +51,15 @@ pub struct Param {
     pub about: &'static str,
     /// An example, as JSON.
     pub example: &'static str,
+    /// Words that are not taken, and what to do instead.
+    pub hints: &'static [(&'static str, &'static str)],
 }
 
 impl Param {
     /// An optional parameter without default.
     #[must_use]
     pub const fn new(name: &'static str, kind: ParamKind, about: &'static str, example: &'static str) -> Self {
-        Self { name, kind, required: false, default: None, about, example }
+        Self { name, kind, required: false, default: None, about, example, hints: &[] }
     }
 
     /// It must be there.
@@ -68,6 +72,12 @@ impl Param {
     #[must_use]
     pub const fn or(self, default: &'static str) -> Self {
         Self { default: Some(default), ..self }
+    }
+
+    /// Words that are not taken, and what to do instead.
+    #[must_use]
+    pub const fn hints(self, hints: &'static [(&'static str, &'static str)]) -> Self {
+        Self { hints, ..self }
     }
 
     /// The default as the value that it stands for.
@@ -109,7 +119,7 @@ impl ParamKind {
         match self {
             Self::Int(least, most) => format!("a whole number from {least} to {most}"),
             Self::Flag => "true or false".to_owned(),
-            Self::Word(words) => format!("one of {}", words.join(", ")),
+            Self::Word(words) | Self::Known(words) => format!("one of {}", words.join(", ")),
             Self::Text(most) => format!("text of 1 to {most} characters"),
             Self::Id => "an id of 1 to 32 digits".to_owned(),
             Self::Decimal => "a number such as 10 or 10.50, not below 0".to_owned(),
@@ -117,7 +127,9 @@ impl ParamKind {
             Self::Moment => "a day such as 2026-11-20, or a moment such as 2026-11-20T08:00:00Z".to_owned(),
             Self::Zone => "a time zone such as Europe/Berlin".to_owned(),
             Self::Cursor => "the next_cursor of a page before".to_owned(),
-            Self::List(Self::Word(words), most) => format!("a list of up to {most} of {}", words.join(", ")),
+            Self::List(Self::Word(words) | Self::Known(words), most) => {
+                format!("a list of up to {most} of {}", words.join(", "))
+            }
             Self::List(of, most) => format!("a list of up to {most}, each {}", of.words()),
         }
     }
@@ -148,7 +160,7 @@ impl ParamKind {
                 Value::String(text) => text.trim().parse::<bool>().ok().map(Value::Bool),
                 _ => None,
             },
-            Self::Word(words) => {
+            Self::Word(words) | Self::Known(words) => {
                 let text = came.as_str()?.trim();
                 words.iter().find(|word| word.eq_ignore_ascii_case(text)).map(|word| (*word).into())
             }
@@ -211,8 +223,8 @@ impl ParamKind {
     /// The first word of `came` that is none of ours, where this kind has words.
     fn stray_word(&self, came: &Value) -> Option<(String, &'static [&'static str])> {
         let (words, many) = match self {
-            Self::Word(words) => (*words, false),
-            Self::List(Self::Word(words), _) => (*words, true),
+            Self::Word(words) | Self::Known(words) => (*words, false),
+            Self::List(Self::Word(words) | Self::Known(words), _) => (*words, true),
             _ => return None,
         };
         let texts: Vec<&str> = match came {
@@ -376,6 +388,9 @@ impl Args {
 
 fn refuse(param: &Param, came: &Value) -> ArgumentError {
     if let Some((stray, words)) = param.kind.stray_word(came) {
+        if let Some((_, instead)) = param.hints.iter().find(|(word, _)| word.eq_ignore_ascii_case(&stray)) {
+            return ArgumentError(format!("{}: {} is not offered: {instead}", param.name, shown(&stray)));
+        }
         let stray = shown(&stray);
         let hint =
             nearest(&stray, words.iter().copied()).map(|near| format!("; did you mean {near}?")).unwrap_or_default();
@@ -398,6 +413,7 @@ mod tests {
         Param::new("min_spend", ParamKind::Decimal, "", ""),
         Param::new("name", ParamKind::Text(5), "", ""),
         Param::new("timezone", ParamKind::Zone, "", ""),
+        Param::new("period", ParamKind::Known(&["day"]), "", "").hints(&[("month", "use since and until")]),
     ];
 
     fn check(json: Value) -> Result<Args, ArgumentError> {
@@ -424,6 +440,8 @@ mod tests {
             (json!({"limit": "ten"}), "limit: must be a whole number from 1 to 100, and \"ten\" came"),
             (json!({"limits": 5}), "limits: there is no such parameter; did you mean limit?"),
             (json!({"metrics": ["reech"]}), "metrics: \"reech\" is none of: reach, views; did you mean reach?"),
+            (json!({"period": "days"}), "period: \"days\" is none of: day; did you mean day?"),
+            (json!({"period": "Month"}), "period: Month is not offered: use since and until"),
             (json!({"urls": 1}), "urls: must be true or false, and 1 came"),
             (json!({"media_id": "../me"}), "media_id: must be an id of 1 to 32 digits, and \"../me\" came"),
             (

@@ -315,12 +315,18 @@ pub const FAULTS: &[Fault] = &[
     fault("token_in_error", 609, "insights refuse with the caller's token in the text; captions and names hold it too"),
     fault("empty_data", 610, "HTTP 200, an empty list"),
     fault("views_refused", 611, "account insights refuse `views` with the list of values"),
+    fault(
+        "follows_refused",
+        620,
+        "account insights refuse `follower_count` and `follows_and_unfollows` in the same way",
+    ),
     fault("media_insights_refused", 612, "insights within a list of media fail the whole call; single posts answer"),
     fault("hashtag_limit", 613, "hashtag search refuses: 30 hashtags were searched in 7 days"),
 ];
 
 /// The answer of a fault that replaces every call, or `None` for one that only changes some: `transient_once`,
-/// `transient_twice`, `hang`, `token_in_error`, `views_refused`, `media_insights_refused` and `hashtag_limit`.
+/// `transient_twice`, `hang`, `token_in_error`, `views_refused`, `follows_refused`, `media_insights_refused` and
+/// `hashtag_limit`.
 pub fn faulty(fault: &Fault, method: &str, target: &str, usage: &Usage, now: Timestamp) -> Option<Response> {
     let limited = |refusal: Refusal, usage: &Usage, regain: u32| {
         let mut response = Response::from(refusal);
