@@ -307,8 +307,12 @@ fn list_unanswered_comments(ask: Ask) -> BoxFuture<'static, Result<Done, ToolErr
 
 /// The posts that were named, with their comments, and what is to be said of those that cannot be read.
 async fn named(ask: &Ask) -> Result<(Vec<Value>, bool, Option<String>), ToolError> {
-    let mut ids = ask.args.list("media_ids");
-    ids.dedup();
+    let mut ids: Vec<&str> = Vec::new();
+    for id in ask.args.list("media_ids") {
+        if !ids.contains(&id) {
+            ids.push(id);
+        }
+    }
     if ids.is_empty() {
         return Err(ArgumentError::of("media_ids", "name at least one").into());
     }

@@ -172,7 +172,7 @@ impl Posts {
 }
 
 /// A refusal that a single post may be to blame for.
-fn spoils_numbers(error: &GraphError) -> bool {
+pub(super) fn spoils_numbers(error: &GraphError) -> bool {
     error.kind == ErrorKind::Rejected
 }
 
@@ -190,7 +190,7 @@ async fn permission_note(ask: &Ask) -> String {
 pub(super) const COMMON: &str = "views,reach,saved,shares,likes,comments,total_interactions";
 
 /// Numbers of each post by itself, in one batch: what one refuses costs only its own.
-async fn read_numbers(ask: &Ask, rows: &mut [Value], metrics: &str) -> Result<(), ToolError> {
+pub(super) async fn read_numbers(ask: &Ask, rows: &mut [Value], metrics: &str) -> Result<(), ToolError> {
     ask.check_limit()?;
     for rows in rows.chunks_mut(crate::graph::MAX_BATCH) {
         let requests = rows.iter().map(|row| insights_of(row["id"].as_str().unwrap_or_default(), metrics));

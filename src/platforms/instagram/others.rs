@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use super::formulas::{median, or_null, public_engagement_rate, public_interactions, rounded};
 use super::media::{FORMAT, ID, LINKS, URLS, times, why_not};
-use super::{BASIC, COMMENTS, COMMENTS_INSTAGRAM, INSIGHTS, INSIGHTS_INSTAGRAM, NOTE};
+use super::{BASIC, COMMENTS, COMMENTS_INSTAGRAM, INSIGHTS, NOTE};
 use crate::credential::{AccountKind, Login};
 use crate::graph::{GraphError, Page, Request};
 use crate::tool::column::{fields, moment};
@@ -171,7 +171,6 @@ pub(super) const GET_BUSINESS_PROFILE: Tool = Tool::read("get_business_profile",
     )
     .only(Login::Facebook)
     .needs(INSIGHTS)
-    .needs_instagram(INSIGHTS_INSTAGRAM)
     .params(&[
         Param::new("username", ParamKind::Text(200), "Username, or the profile's link.", "\"bluebottle\"").required(),
         Param::new("media_limit", ParamKind::Int(0, 50), "Posts of a page.", "5").or("12"),
@@ -275,7 +274,6 @@ pub(super) const COMPARE_BUSINESSES: Tool = Tool::read("compare_businesses", Acc
     )
     .only(Login::Facebook)
     .needs(INSIGHTS)
-    .needs_instagram(INSIGHTS_INSTAGRAM)
     .params(&[Param::new(
         "usernames",
         ParamKind::List(&ParamKind::Text(200), 10),
