@@ -454,8 +454,8 @@ fn a_fault_comes_by_header_and_by_reserved_account() {
         assert_eq!(fault.name, *name);
         let instagram = |account: &str| match *name {
             "media_insights_refused" => format!("{account}/media?fields=id,insights.metric(views)"),
-            "hashtag_limit" => format!("ig_hashtag_search?user_id={account}&q=tea"),
             "follows_refused" => format!("{account}/insights?metric=follower_count&period=day"),
+            "hashtag_limit" => format!("ig_hashtag_search?user_id={account}&q=tea"),
             _ => format!("{account}/insights?metric=views&period=day&metric_type=total_value"),
         };
         let by_account = ask(&stand_in(), TOKEN, &instagram(&fault.ig_account()));

@@ -1,5 +1,7 @@
 //! Each tool against the sandbox: what it answers, what it asks of Graph, and one snapshot of both.
 
+#[path = "tools/media.rs"]
+mod media;
 mod support;
 
 use std::collections::{BTreeSet, HashSet};
@@ -201,11 +203,21 @@ async fn arguments(roles: &Roles, tool: &Tool) -> Value {
         }
     }
     if arguments.contains_key("comment_id") {
-        let post = roles.graph_ids("17841405309210001/media?limit=1").await.remove(0);
-        let comment = roles.graph_ids(&format!("{post}/comments?limit=1")).await.remove(0);
-        arguments.insert("comment_id".to_owned(), comment.into());
+        arguments.insert("comment_id".to_owned(), answered_comment(roles).await.into());
     }
     arguments.into()
+}
+
+/// A comment of the sample business that has an answer.
+async fn answered_comment(roles: &Roles) -> String {
+    for media in roles.graph_ids(&format!("{}/media?limit=20", sandbox::IG_ACCOUNT)).await {
+        for comment in roles.graph_ids(&format!("{media}/comments?limit=50")).await {
+            if !roles.graph_ids(&format!("{comment}/replies")).await.is_empty() {
+                return comment;
+            }
+        }
+    }
+    panic!("no comment is answered")
 }
 
 /// A row has the declared members, all of them, in their order, each of its kind.

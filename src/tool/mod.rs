@@ -171,6 +171,8 @@ enum Work {
 pub struct Tool {
     /// Verb first, snake_case, under 40 characters.
     pub name: &'static str,
+    /// Another name under which it is taken, and which is not listed.
+    pub alias: Option<&'static str>,
     /// When to use it, for people and agents.
     pub about: &'static str,
     /// What it may change.
@@ -200,6 +202,7 @@ impl Tool {
     const fn new(name: &'static str, account: AccountKind, access: Access) -> Self {
         Self {
             name,
+            alias: None,
             about: "",
             access,
             idempotent: matches!(access, Access::Read),
@@ -237,6 +240,18 @@ impl Tool {
     #[must_use]
     pub const fn about(self, about: &'static str) -> Self {
         Self { about, ..self }
+    }
+
+    /// Another name under which it is taken.
+    #[must_use]
+    pub const fn alias(self, alias: &'static str) -> Self {
+        Self { alias: Some(alias), ..self }
+    }
+
+    /// Whether it is called `name`.
+    #[must_use]
+    pub fn is_called(&self, name: &str) -> bool {
+        self.name == name || self.alias == Some(name)
     }
 
     /// Only this login offers it.
@@ -349,21 +364,23 @@ impl Tool {
         param::object_schema(self.params)
     }
 
-    /// What a value surely has: the list's key, `next_cursor`, and the top members. Rows stand in the docs.
+    /// What a value surely has: the list's key, `next_cursor`, and the names of the top members. What they hold, and
+    /// rows, stand in the docs: a list of many tools must stay small for its readers.
     #[must_use]
     pub fn output_schema(&self) -> Map<String, Value> {
         let mut properties = Map::new();
         let (columns, key, always) = match self.shape {
             Shape::Row(columns) => (columns, None, false),
             Shape::List { key, beside, .. } => (beside, Some(key), true),
-            Shape::RowOrList { key, row, .. } => (row, Some(key), false),
+            Shape::RowOrList { key, .. } => (&[][..], Some(key), false),
         };
         if let Some(key) = key {
             properties.insert(key.to_owned(), json!({ "type": "array", "items": { "type": "object" } }));
             properties.insert("next_cursor".to_owned(), json!({ "type": ["string", "null"] }));
         }
-        for column in columns.iter().filter(|column| !column.is_pattern()) {
-            properties.insert(column.name.to_owned(), column.schema());
+        let framed = |column: &Column| write::FRAME.iter().any(|framed| framed.name == column.name);
+        for column in columns.iter().filter(|column| !column.is_pattern() && !framed(column)) {
+            properties.insert(column.name.to_owned(), json!({}));
         }
         let mut schema = Map::new();
         schema.insert("type".to_owned(), "object".into());

@@ -110,7 +110,7 @@ pub const fn limit(kind: ParamKind, default: &'static str) -> Param {
 pub const CURSOR: Param = Param::new(
     "cursor",
     ParamKind::Cursor,
-    "next_cursor of the page before; all other parameters must be the same as there.",
+    "next_cursor of the page before; same other parameters.",
     "\"eyJjIjoiUVZGSSJ9\"",
 );
 
@@ -147,7 +147,12 @@ impl ParamKind {
             Self::Word(words) => json!({ "type": "string", "enum": words }),
             Self::List(of, most) => json!({ "type": "array", "items": of.schema(), "maxItems": most }),
             Self::Rows(members, most) => {
-                json!({ "type": "array", "items": object_schema(members), "maxItems": most })
+                // What the members mean stands in the docs: a schema within a schema is long enough.
+                let mut row = object_schema(members);
+                for member in row["properties"].as_object_mut().into_iter().flat_map(|all| all.values_mut()) {
+                    member.as_object_mut().map(|schema| schema.remove("description"));
+                }
+                json!({ "type": "array", "items": row, "maxItems": most })
             }
             Self::Decimal => json!({ "type": "string", "pattern": "^[0-9]+(\\.[0-9]+)?$" }),
             _ => json!({ "type": "string" }),

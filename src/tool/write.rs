@@ -25,7 +25,7 @@ pub const DRY_RUN: Param =
 pub const IDEMPOTENCY_KEY: Param = Param::new(
     "idempotency_key",
     ParamKind::Text(64),
-    "The same key within 7 days never does it twice; without one the same parameters within an hour do not.",
+    "The same key does it once in 7 days; without one, the same parameters once in an hour.",
     "\"post-2026-11-20\"",
 );
 /// Beside [`IDEMPOTENCY_KEY`].
@@ -50,6 +50,9 @@ pub const WOULD_SEND: Column =
 pub const REPEATED: Column = Column::flag("repeated").made().about("whether it had been done before and was not again");
 /// Of journalled tools: the key that a repetition may send.
 pub const KEY: Column = Column::text("idempotency_key").made().about("with this key a repetition finds what was made");
+
+/// Members that the frame adds to a write's value: alike everywhere, so the published schema leaves them out.
+pub(super) const FRAME: [Column; 4] = [WAS_DRY_RUN, WOULD_SEND, REPEATED, KEY];
 
 /// How long a key of the caller holds.
 const NAMED_HOLDS: SignedDuration = SignedDuration::from_hours(7 * 24);

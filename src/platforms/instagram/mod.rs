@@ -1,13 +1,17 @@
 //! The Instagram catalogue.
 
 mod account;
+mod comments;
 mod formulas;
 mod insights;
 mod media;
 mod messages;
 mod moderation;
 mod more;
+mod others;
+mod posts;
 mod publish;
+mod stories;
 mod window;
 
 use crate::tool::{Column, Tool};
@@ -27,6 +31,21 @@ pub const CATALOGUE: &[Tool] = &[
     media::GET_RECENT_MEDIA,
     media::GET_MEDIA,
     media::GET_MEDIA_INSIGHTS,
+    stories::LIST_STORIES,
+    others::LIST_TAGGED_MEDIA,
+    comments::LIST_COMMENTS,
+    comments::LIST_RECENT_COMMENTS,
+    comments::GET_COMMENT,
+    others::GET_BUSINESS_PROFILE,
+    others::LIST_HASHTAG_MEDIA,
+    publish::GET_PUBLISHING_LIMIT,
+    posts::GET_TOP_POSTS,
+    posts::GET_CONTENT_MIX,
+    posts::GET_BEST_TIME_TO_POST,
+    posts::GET_HASHTAG_PERFORMANCE,
+    comments::LIST_UNANSWERED_COMMENTS,
+    stories::GET_STORY_REPORT,
+    others::COMPARE_BUSINESSES,
     publish::PUBLISH_IMAGE,
     publish::PUBLISH_REEL,
     publish::PUBLISH_CAROUSEL,
@@ -90,5 +109,7 @@ const WEBHOOKS: &[&[&str]] = &[&["instagram_basic"], &["pages_manage_metadata"]]
 const MESSAGES: &[&[&str]] = &[&["instagram_basic"], &["instagram_manage_messages"], &["pages_manage_metadata"]];
 const MESSAGES_INSTAGRAM: &[&[&str]] = &[&["instagram_business_basic"], &["instagram_business_manage_messages"]];
 
+/// Says that there is more than was read.
+const TRUNCATED: Column = Column::flag("truncated").made().about("there is more than was read");
 /// Says what was substituted, dropped or could not be had.
 const NOTE: Column = Column::text("note").made().about("what was substituted, dropped or could not be had");

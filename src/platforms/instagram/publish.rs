@@ -48,19 +48,19 @@ impl Post {
 const IMAGE_URL: Param = Param::new(
     "image_url",
     ParamKind::Text(2000),
-    "Public https address of a JPEG, at most 8 MB; Meta fetches it.",
+    "Public https address of a JPEG, at most 8 MB.",
     "\"https://example.com/tea.jpg\"",
 );
 const VIDEO_URL: Param = Param::new(
     "video_url",
     ParamKind::Text(2000),
-    "Public https address of an MP4 or MOV, 3 s to 15 min, at most 300 MB; Meta fetches it.",
+    "Public https address of an MP4 or MOV, 3 s to 15 min, 300 MB.",
     "\"https://example.com/tea.mp4\"",
 );
 const CAPTION: Param = Param::new(
     "caption",
     ParamKind::Text(2200),
-    "The text below it: at most 2200 characters, 30 hashtags, 20 mentions.",
+    "At most 2200 characters, 30 hashtags, 20 mentions.",
     "\"First flush is here. #tea\"",
 );
 const ALT_TEXT: Param =
@@ -152,6 +152,7 @@ pub(super) const PUBLISH_IMAGE: Tool = publishing("publish_image")
     .change(|ask, writer| Box::pin(publish(ask, writer, Post::Image)));
 
 pub(super) const PUBLISH_REEL: Tool = publishing("publish_reel")
+    .alias("publish_video")
     .about(
         "Posts a video as a reel, at once and in public; Instagram makes a reel of every single video. While Meta takes \
          the video in, state is processing: call again with the same parameters.",
@@ -263,6 +264,22 @@ pub(super) const GET_CONTAINER_STATUS: Tool = Tool::read("get_container_status",
         Column::json("copyright_check_status"),
     ])
     .run(get_container_status);
+
+pub(super) const GET_PUBLISHING_LIMIT: Tool = Tool::read("get_publishing_limit", AccountKind::Instagram)
+    .about(
+        "How many posts may still be published by API in Meta's rolling window, of 24 hours as a rule. An album counts \
+         once. Use it before publishing several posts.",
+    )
+    .needs(PUBLISH)
+    .needs_instagram(PUBLISH_INSTAGRAM)
+    .row(&[
+        Column::count("used").from("quota_usage").about("posts published within the window"),
+        Column::count("total").from("config/quota_total").about("as Meta says it for this account"),
+        Column::count("left").made(),
+        Column::count("window_hours").made().about("length of the rolling window"),
+        NOTE,
+    ])
+    .run(get_publishing_limit);
 
 /// How far a post came; the journal's words.
 #[derive(Debug, Default, Serialize, Deserialize)]
@@ -445,13 +462,43 @@ pub(super) fn public(text: &str, name: &str) -> Result<Url, ArgumentError> {
     if inside { Err(wrong("must be public: Meta fetches it from outside")) } else { Ok(url) }
 }
 
-/// How many posts may still go out.
-async fn check_quota(ask: &Ask) -> Result<Option<i64>, ToolError> {
+/// What Meta says of the quota, with what is left of it; `None` where it says nothing.
+async fn quota(ask: &Ask) -> Result<Option<Value>, ToolError> {
     let request = ask.own("{}/content_publishing_limit")?.fields("quota_usage,config");
-    let answer = ask.graph.get(&request).await?;
-    let row = &answer["data"][0];
-    let left = row["config"]["quota_total"].as_i64().zip(row["quota_usage"].as_i64()).map(|(all, used)| all - used);
-    if left.is_some_and(|left| left <= 0) {
+    let mut answer = ask.graph.get(&request).await?;
+    Ok(answer["data"].get_mut(0).map(Value::take).map(with_rest))
+}
+
+/// What is left, where both are known, and the window in hours.
+fn with_rest(mut row: Value) -> Value {
+    let (used, config) = (row["quota_usage"].as_i64(), row["config"].take());
+    if let (Some(used), Some(total)) = (used, config["quota_total"].as_i64()) {
+        row["left"] = total.saturating_sub(used).max(0).into();
+    }
+    if let Some(seconds) = config["quota_duration"].as_i64() {
+        row["window_hours"] = (seconds / 3600).into();
+    }
+    row["config"] = config;
+    row
+}
+
+fn get_publishing_limit(ask: Ask) -> BoxFuture<'static, Result<Done, ToolError>> {
+    Box::pin(async move {
+        let row = match quota(&ask).await? {
+            Some(row) => row,
+            None => {
+                ask.check_permission().await?;
+                json!({"note": "Meta gave no limit: a permission may be missing"})
+            }
+        };
+        Ok(Answer::Row(row).into())
+    })
+}
+
+/// How many posts may still go out, where Meta says so.
+async fn check_quota(ask: &Ask) -> Result<Option<i64>, ToolError> {
+    let left = quota(ask).await?.and_then(|row| row["left"].as_i64());
+    if left == Some(0) {
         let words = "the account has no post left within 24 hours; Meta does not say when one comes free".to_owned();
         return Err(ToolError::QuotaUsed { words, wait: Duration::from_secs(3600) });
     }
@@ -844,4 +891,21 @@ fn processing(stage: &Stage, note: Option<String>) -> Done {
         "note": note,
     });
     Done::from(Answer::Row(row)).unfinished()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_left_is_reckoned_from_what_meta_says_and_never_below_nothing() {
+        for (row, left, hours) in [
+            (json!({"quota_usage": 2, "config": {"quota_total": 100, "quota_duration": 86_400}}), json!(98), json!(24)),
+            (json!({"quota_usage": 51, "config": {"quota_total": 50}}), json!(0), json!(null)),
+            (json!({"quota_usage": 3}), json!(null), json!(null)),
+        ] {
+            let row = with_rest(row);
+            assert_eq!((&row["left"], &row["window_hours"]), (&left, &hours));
+        }
+    }
 }

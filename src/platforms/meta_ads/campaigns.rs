@@ -215,6 +215,21 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_cursor_that_meta_no_longer_knows_starts_the_list_again() {
+        let meta = StandIn::edge("campaigns", |asked| match asked.contains("after=") {
+            true => refusal(400, 100, "(#100) Invalid cursor"),
+            false => (200, campaigns()),
+        })
+        .await;
+        let first = meta.answer("list_campaigns", json!({})).await.unwrap();
+        let error = meta.answer("list_campaigns", json!({"cursor": first["next_cursor"]})).await.unwrap_err();
+        assert!(
+            matches!(&error, ToolError::Arguments(_)) && error.to_string().contains("start the list again"),
+            "{error}"
+        );
+    }
+
+    #[tokio::test]
     async fn an_empty_list_is_an_answer_unless_a_permission_is_missing() {
         let empty = |_: &str| (200, json!({"data": [], "summary": {"total_count": 0}}));
         let meta = StandIn::edge("campaigns", empty).await;

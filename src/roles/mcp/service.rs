@@ -94,10 +94,11 @@ impl Offer {
     /// # Errors
     /// It is not offered: unknown, or writes of its kind are off.
     pub fn find(&self, name: &str) -> Result<&'static Tool, CallError> {
-        if let Some(tool) = self.offered.iter().find(|tool| tool.name == name) {
+        if let Some(tool) = self.offered.iter().find(|tool| tool.is_called(name)) {
             return Ok(tool);
         }
-        if let Some(tool) = self.catalogue.iter().find(|tool| tool.name == name && tool.access.needs() > self.writes) {
+        if let Some(tool) = self.catalogue.iter().find(|tool| tool.is_called(name) && tool.access.needs() > self.writes)
+        {
             let (section, needs) = (section(self.platform), tool.access.needs());
             return Err(CallError::WritesOff { tool: tool.name, section, is: self.writes.word(), needs });
         }

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use super::super::business::{BUSINESSES, CAPTIONS, HISTORY_DAYS, Profile, date_of, day_of, los_angeles, start_of};
 use super::super::fields::{self, Field, Member, Paging};
 use super::super::graph::Call;
-use super::super::oauth::INSIGHTS;
+use super::super::oauth::{COMMENTS, INSIGHTS};
 use super::super::rules::{Refusal, Usage};
 use super::{Account, MEDIA_KIND, USER_KIND, later, media_list, moment, signed, stamp, user};
 
@@ -58,6 +58,9 @@ struct Tagged {
 
 /// The edge `tags`: posts of others, newest first; those of private accounts are never among them.
 pub(super) fn tags(call: &Call<'_>, account: &Account<'_>, field: &Field) -> Result<Value, Refusal> {
+    if !COMMENTS.iter().any(|permission| call.token.may(permission)) {
+        return Err(Refusal::permission());
+    }
     let profile = account.profile;
     let after = field.params.get("posted_after").map(moment).transpose()?.unwrap_or(i64::MIN);
     let before = field.params.get("posted_before").map(moment).transpose()?.unwrap_or(i64::MAX);

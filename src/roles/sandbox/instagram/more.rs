@@ -62,8 +62,9 @@ const PRODUCTS: [(&str, &str); 3] = [
     ("9700000000000003", "Kettle, gooseneck"),
 ];
 const CATALOG: &str = "9600000000000001";
-/// Posts and comments of others that mention the account: what the mentions webhook would have named.
+/// A post of others that mentions the account, as the mentions webhook would have named it.
 pub const MENTIONED_MEDIA: &str = "17955550000000001";
+/// The comment.
 pub const MENTIONED_COMMENT: &str = "17855550000000001";
 
 fn rows(call: &Call<'_>, account: &Account<'_>, edge: &Edge) -> Vec<Value> {
