@@ -510,6 +510,425 @@ async fn without_the_permission_the_account_has_no_numbers_and_posts_have_none_e
     assert_eq!(refused.code(), "missing_permission", "{}", refused.text);
 }
 
+#[tokio::test]
+async fn windows_that_are_said_twice_and_words_of_elsewhere_are_refused_with_what_to_do() {
+    let roles = roles().await;
+    let before = roles.graph_seen.call_count();
+    for (tool, params, says) in [
+        ("get_account_insights", json!({"period": "day", "since": "2026-11-01"}), "period: since says already"),
+        ("get_account_insights", json!({"days_ago": 2, "until": "2026-11-01"}), "days_ago: until says already"),
+        ("get_account_insights", json!({"period": "lifetime"}), "use get_audience_demographics"),
+        ("get_account_insights", json!({"period": "month"}), "use days_28, or since and until"),
+        ("get_account_insights", json!({"metrics": "reach,audience_city"}), "use get_audience_demographics"),
+        ("get_account_insights", json!({"metrics": "online_followers"}), "use get_online_followers"),
+        ("get_account_insights", json!({"metrics": "reech"}), "did you mean reach?"),
+        ("get_account_insights_by_day", json!({"days": 7, "since": "2026-11-01"}), "days: since says already"),
+        ("get_account_insights_by_day", json!({"since": "2026-08-01"}), "since: the window may be 90 days"),
+        ("get_account_insights_by_day", json!({"metrics": "views", "days": 31}), "take 31 Graph calls"),
+        ("get_account_insights_by_day", json!({"metrics": "views,follows", "days": 16}), "take 32 Graph calls"),
+        ("get_account_insights_by_day", json!({"metrics": "audience_country"}), "use get_audience_demographics"),
+        ("get_account_insights_breakdown", json!({"metric": "likes", "by": "follow_type"}), "divides views, reach"),
+        ("get_account_insights_breakdown", json!({"by": "follower_type"}), "did you mean follow_type?"),
+        ("get_account_insights_breakdown", json!({"metric": "reach", "since": "2026-09-01"}), "30 days at most"),
+        ("get_audience_demographics", json!({"timeframe": "last_30_days"}), "ended it in August 2024"),
+        ("get_online_followers", json!({"timezone": "Europe/Leipzig"}), "a time zone such as"),
+        ("compare_periods", json!({"days": 7, "since": "2026-11-01"}), "days: since says already"),
+        ("compare_periods", json!({"compare_since": "2026-11-19"}), "compare_until: must not lie in the future"),
+        ("get_account_report", json!({"date": "2026-11-20"}), "must not be after 2026-11-19"),
+        ("get_account_report", json!({"date": "2026-11-18", "days_ago": 1}), "days_ago: date says already"),
+    ] {
+        let came = roles.ig_refused("main", tool, params.clone()).await;
+        assert_eq!((came.status, came.code().as_str()), (400, "invalid_params"), "{tool} {params}: {}", came.text);
+        assert!(came.message().contains(says), "{tool} {params}: {}", came.text);
+    }
+    assert_eq!(roles.graph_seen.call_count(), before, "Graph was not asked");
+}
+
+fn list<'a>(value: &'a Value, key: &str) -> &'a Vec<Value> {
+    value[key].as_array().unwrap_or_else(|| panic!("{key} of {value}"))
+}
+
+fn sum(rows: &[Value], name: &str) -> i64 {
+    rows.iter().map(|row| row[name].as_i64().unwrap_or_else(|| panic!("{name} of {row}"))).sum()
+}
+
+#[tokio::test]
+async fn days_of_series_are_one_call_and_other_metrics_one_a_day() {
+    let roles = roles().await;
+    for (params, wanted, len) in [
+        (json!({}), 1, 7),
+        (json!({"days": 30}), 2, 30), // the end of summer time is in it: 29 days and one
+        (json!({"metrics": "reach", "days": 90}), 4, 90),
+        (json!({"days": 60}), 4, 60), // new followers are there for 30 days only
+        (json!({"metrics": "views,likes,profile_views", "days": 5}), 5, 5),
+        (json!({"metrics": "impressions,reach,follower_count", "days": 3}), 4, 3),
+        (json!({"metrics": "views,follows,unfollows", "days": 2}), 4, 2),
+        (json!({"since": "2026-10-05T10:00:00Z", "until": "2026-10-07"}), 1, 3),
+    ] {
+        let (value, calls) = roles.counted("main", "get_account_insights_by_day", params.clone()).await;
+        let days = list(&value, "days");
+        assert_eq!((calls, days.len()), (wanted, len), "{params}: {:?}", roles.graph_seen.calls());
+        let dates: Vec<&str> = days.iter().map(|row| row["date"].as_str().unwrap()).collect();
+        assert!(dates.is_sorted(), "oldest first: {dates:?}");
+    }
+    let (value, _) = roles.counted("main", "get_account_insights_by_day", json!({"days": 3})).await;
+    let days = list(&value, "days");
+    assert_eq!((&days[2]["date"], &days[2]["provisional"]), (&json!("2026-11-19"), &json!(true)));
+    assert_eq!((&days[0]["date"], &days[0]["provisional"]), (&json!("2026-11-17"), &json!(false)));
+    assert!(days.iter().all(|row| row["reach"].is_u64() && row["follower_count"].is_u64()), "{value}");
+    for row in days {
+        let day = row["date"].as_str().unwrap();
+        let params = json!({"metrics": "reach,follower_count", "since": day, "until": day});
+        let total = roles.ig("main", "get_account_insights", params).await;
+        assert_eq!((&total["reach"], &total["follower_count"]), (&row["reach"], &row["follower_count"]), "{day}");
+    }
+    let old = roles.ig("main", "get_account_insights_by_day", json!({"days": 40})).await;
+    assert_eq!(list(&old, "days")[0]["follower_count"], Value::Null);
+    assert!(list(&old, "days").iter().all(|row| row["reach"].is_u64()), "{old}");
+    assert!(old["note"].as_str().unwrap().contains("reaches back 30 days only"), "{old}");
+    let odd = json!({"since": "2026-11-05T10:00:00Z", "until": "2026-11-07"});
+    let odd = roles.ig("main", "get_account_insights_by_day", odd).await;
+    assert_eq!((list(&odd, "days").len(), &list(&odd, "days")[0]["date"]), (3, &json!("2026-11-05")));
+    assert!(odd["note"].as_str().unwrap().contains("whole Los Angeles days"), "{odd}");
+}
+
+#[tokio::test]
+async fn the_sum_of_new_followers_reaches_back_thirty_days_and_the_change_of_the_clock_costs_no_day() {
+    let roles = roles().await;
+    let days = roles.ig("main", "get_account_insights_by_day", json!({"metrics": "follower_count", "days": 30})).await;
+    let params = json!({"metrics": "follower_count", "since": "2026-10-21"});
+    let (value, calls) = roles.counted("main", "get_account_insights", params).await;
+    assert_eq!((calls, value["follower_count"].as_i64()), (2, Some(sum(list(&days, "days"), "follower_count"))));
+}
+
+#[tokio::test]
+async fn parts_of_a_metric_are_one_call_with_shares_of_its_total() {
+    let roles = roles().await;
+    for (params, metric, keys) in [
+        (json!({}), "views", vec!["AD", "CAROUSEL", "POST", "REEL", "STORY"]),
+        (json!({"by": "follow_type", "metric": "reach"}), "reach", vec!["FOLLOWER", "NON_FOLLOWER", "UNKNOWN"]),
+        (
+            json!({"by": "button", "period": "days_28"}),
+            "profile_links_taps",
+            vec!["CALL", "DIRECTION", "EMAIL", "UNDEFINED"],
+        ),
+        (json!({"metric": "saves", "period": "week"}), "saves", vec!["AD", "CAROUSEL", "POST", "REEL", "STORY"]),
+    ] {
+        let (value, calls) = roles.counted("main", "get_account_insights_breakdown", params.clone()).await;
+        assert_eq!((calls, &value["metric"]), (1, &json!(metric)), "{params}");
+        let parts = list(&value, "parts");
+        let found: BTreeSet<&str> = parts.iter().map(|part| part["key"].as_str().unwrap()).collect();
+        assert!(!found.is_empty() && found.iter().all(|key| keys.contains(key)), "{params}: {found:?}");
+        assert!(parts.is_sorted_by_key(|part| std::cmp::Reverse(part["value"].as_i64())), "{value}");
+        let total = value["total"].as_i64().unwrap();
+        assert!(if metric == "reach" {
+            sum(parts, "value") > total
+        } else {
+            (total - 5..=total).contains(&sum(parts, "value"))
+        });
+        for part in parts {
+            let share = 100.0 * part["value"].as_f64().unwrap() / total as f64;
+            assert!((part["share_pct"].as_f64().unwrap() - share).abs() < 0.006, "{part}");
+        }
+        let same =
+            roles.ig("main", "get_account_insights", json!({"metrics": metric, "period": params["period"]})).await;
+        assert_eq!(value["total"], same[metric], "{params}");
+    }
+    let long = json!({"since": "2026-09-20T08:00:00Z", "until": "2026-11-19T08:00:00Z"});
+    let (value, calls) = roles.counted("main", "get_account_insights_breakdown", long).await;
+    assert_eq!((calls, &value["date"]), (2, &Value::Null));
+    assert!(list(&value, "parts").len() == 5 && value["total"].is_u64(), "{value}");
+    keep_faulty(&roles, "views_refused").await;
+    let (value, calls) = roles.counted("views_refused", "get_account_insights_breakdown", json!({})).await;
+    assert_eq!((calls, list(&value, "parts").len(), &value["total"]), (1, 0, &Value::Null));
+    assert!(value["note"].as_str().unwrap().contains("Meta refused views"), "{value}");
+}
+
+#[tokio::test]
+async fn growth_of_followers_is_three_calls() {
+    let roles = roles().await;
+    for (params, wanted, len) in [(json!({}), 3, 28), (json!({"days": 7}), 3, 7), (json!({"days": 30}), 4, 30)] {
+        let (value, calls) = roles.counted("main", "get_follower_growth", params.clone()).await;
+        assert_eq!((calls, list(&value, "days").len()), (wanted, len), "{params}");
+        assert_eq!(value["gained"].as_i64().unwrap(), sum(list(&value, "days"), "new_followers"), "{params}");
+        let net = value["follows"].as_i64().unwrap() - value["unfollows"].as_i64().unwrap();
+        assert_eq!(value["net"], net);
+        assert!(value["followers_now"].as_i64().unwrap() > 100, "{value}");
+    }
+    roles.keep(&with("small", json!({"instagram_business_account_id": sandbox::SMALL_IG_ACCOUNT}))).await;
+    let small = roles.ig("small", "get_follower_growth", json!({"days": 7})).await;
+    assert!(small["followers_now"].as_i64().unwrap() < 100, "{small}");
+    for name in ["gained", "follows", "unfollows", "net"] {
+        assert_eq!(small[name], Value::Null, "{name}");
+    }
+    assert!(list(&small, "days").iter().all(|row| row["new_followers"].is_null()), "{small}");
+    assert!(small["note"].as_str().unwrap().contains("under 100 followers"), "{small}");
+    // In the first hours of a day the last complete one is two days back, and the month of Meta begins a day later.
+    let early = Fixture { clock: Clock::fixed("2026-08-20T08:00:00Z".parse().unwrap()), ..Fixture::new() };
+    let early = early.start().await;
+    early.keep(&sample("main")).await;
+    let (value, calls) = early.counted("main", "get_follower_growth", json!({"days": 30})).await;
+    assert_eq!((calls, list(&value, "days").len()), (3, 29));
+    assert!(value["gained"].is_u64() && value["since"] == "2026-07-21T07:00:00Z", "{value}");
+}
+
+#[tokio::test]
+async fn refused_metrics_of_followers_are_null_wherever_they_are_asked() {
+    let roles = roles().await;
+    keep_faulty(&roles, "follows_refused").await;
+    let client = "follows_refused";
+    let params = json!({"metrics": "reach,follower_count,follows"});
+    let (value, calls) = roles.counted(client, "get_account_insights", params.clone()).await;
+    assert_eq!(calls, 3);
+    assert!(value["reach"].is_u64() && value["follower_count"].is_null() && value["follows"].is_null(), "{value}");
+    let note = value["note"].as_str().unwrap();
+    assert!(
+        note.contains("Meta refused") && note.contains("follower_count") && !note.contains("gave no numbers"),
+        "{note}"
+    );
+    let (again, calls) = roles.counted(client, "get_account_insights", params).await;
+    assert_eq!((calls, again["note"].as_str().map(str::len)), (1, Some(note.len())), "both refusals are remembered");
+    let (days, calls) = roles.counted(client, "get_account_insights_by_day", json!({})).await;
+    assert_eq!(calls, 1, "reach alone");
+    assert!(list(&days, "days").iter().all(|row| row["reach"].is_u64() && row["follower_count"].is_null()), "{days}");
+    let (growth, calls) = roles.counted(client, "get_follower_growth", json!({})).await;
+    assert_eq!((calls, &growth["gained"], &growth["net"]), (1, &Value::Null, &Value::Null));
+    assert!(growth["followers_now"].is_u64(), "{growth}");
+    roles.keep(&sample("other")).await;
+    let mixed = json!({"metrics": "follower_count,reach"});
+    let (fresh, calls) = roles.counted("other", "get_account_insights_by_day", mixed).await;
+    assert!(calls == 1 && list(&fresh, "days")[0]["follower_count"].is_u64(), "{fresh}");
+}
+
+#[tokio::test]
+async fn a_series_goes_on_without_the_metric_that_meta_refuses() {
+    let roles = roles().await;
+    keep_faulty(&roles, "follows_refused").await;
+    let (days, calls) = roles.counted("follows_refused", "get_account_insights_by_day", json!({})).await;
+    assert_eq!(calls, 2, "both, then reach alone");
+    assert!(list(&days, "days").iter().all(|row| row["reach"].is_u64() && row["follower_count"].is_null()), "{days}");
+    assert!(days["note"].as_str().unwrap().contains("Meta refused follower_count"), "{days}");
+}
+
+#[tokio::test]
+async fn audiences_are_one_call_for_each_division_without_metas_timeframe() {
+    let roles = roles().await;
+    for (params, wanted, timeframe) in [
+        (json!({}), 4, json!(null)),
+        (json!({"by": "country"}), 1, json!(null)),
+        (json!({"audience": "engaged", "by": "age_gender"}), 1, json!("this_month")),
+        (json!({"audience": "reached", "by": "city,gender", "timeframe": "this_week"}), 2, json!("this_week")),
+    ] {
+        let (value, calls) = roles.counted("main", "get_audience_demographics", params.clone()).await;
+        assert_eq!((calls, &value["timeframe"]), (wanted, &timeframe), "{params}: {value}");
+        let segments = list(&value, "segments");
+        let divisions: BTreeSet<&str> = segments.iter().map(|row| row["by"].as_str().unwrap()).collect();
+        assert_eq!(divisions.len() as u64, wanted);
+        for by in divisions {
+            let rows: Vec<&Value> = segments.iter().filter(|row| row["by"] == by).collect();
+            let shares: f64 = rows.iter().map(|row| row["share_pct"].as_f64().unwrap()).sum();
+            assert!((shares - 100.0).abs() < 0.3, "{by}: {shares}");
+            for row in rows {
+                let key = row["key"].as_str().unwrap();
+                assert!(!["THIS_MONTH", "THIS_WEEK"].contains(&key), "{row}");
+                assert_eq!(row["key2"].is_string(), by == "age_gender", "{row}");
+                assert!(
+                    by != "age_gender"
+                        || (key.contains(['-', '+']) && ["F", "M", "U"].contains(&row["key2"].as_str().unwrap()))
+                );
+            }
+        }
+        assert_eq!(value["note"], Value::Null, "{value}");
+    }
+    let calls = roles.graph_seen.calls();
+    let followers = calls.iter().filter(|call| call.contains("follower_demographics"));
+    assert!(followers.clone().count() > 0 && followers.clone().all(|call| !call.contains("timeframe")), "{calls:?}");
+    roles.keep(&with("small", json!({"instagram_business_account_id": sandbox::SMALL_IG_ACCOUNT}))).await;
+    let small = roles.ig("small", "get_audience_demographics", json!({})).await;
+    assert!(list(&small, "segments").is_empty(), "{small}");
+    assert!(small["note"].as_str().unwrap().contains("under 100 followers"), "{small}");
+}
+
+#[tokio::test]
+async fn online_hours_are_those_of_the_zone_and_the_newest_days_are_left_out() {
+    let roles = roles().await;
+    let (utc, calls) = roles.counted("main", "get_online_followers", json!({})).await;
+    assert_eq!((calls, &utc["days_counted"], list(&utc, "hours").len()), (1, &json!(7), 24));
+    assert_eq!((&utc["since"], &utc["until"]), (&json!("2026-11-11T08:00:00Z"), &json!("2026-11-18T08:00:00Z")));
+    let berlin = roles.ig("main", "get_online_followers", json!({"timezone": "Europe/Berlin"})).await;
+    for hour in 0..24 {
+        let row = &list(&utc, "hours")[hour];
+        assert_eq!(row["hour"], hour);
+        assert!(row["average"].as_f64().unwrap() > 0.0, "{row}");
+        assert_eq!(list(&berlin, "hours")[(hour + 1) % 24]["average"], row["average"], "{hour}");
+    }
+    let (most, calls) = roles.counted("main", "get_online_followers", json!({"days": "30"})).await;
+    assert_eq!((calls, &most["days_counted"]), (1, &json!(28)), "Meta keeps 30 days");
+    roles.keep(&with("small", json!({"instagram_business_account_id": sandbox::SMALL_IG_ACCOUNT}))).await;
+    let small = roles.ig("small", "get_online_followers", json!({})).await;
+    assert!(list(&small, "hours").len() == 24 && list(&small, "hours").iter().all(|row| row["average"].is_null()));
+    assert!(small["note"].as_str().unwrap().contains("under 100 followers"), "{small}");
+}
+
+#[tokio::test]
+async fn two_periods_are_two_calls_and_reach_is_of_each_window() {
+    let roles = roles().await;
+    let (value, calls) = roles.counted("main", "compare_periods", json!({})).await;
+    assert_eq!((calls, list(&value, "metrics").len()), (2, 5));
+    let ends = ["since", "until", "compare_since", "compare_until"].map(|name| value[name].as_str().unwrap());
+    assert_eq!(ends, ["2026-11-13T08:00:00Z", "2026-11-20T08:00:00Z", "2026-11-06T08:00:00Z", "2026-11-13T08:00:00Z"]);
+    for (row, since, until, member) in list(&value, "metrics")
+        .iter()
+        .flat_map(|row| [(row, ends[0], ends[1], "current"), (row, ends[2], ends[3], "previous")])
+    {
+        let name = row["metric"].as_str().unwrap();
+        let params = json!({"metrics": name, "since": since, "until": until});
+        let one = roles.ig("main", "get_account_insights", params).await;
+        assert_eq!(row[member], one[name], "{row}");
+    }
+    let params = json!({"metrics": "impressions,reach,follows", "since": "2026-09-21", "until": "2026-11-18"});
+    let (long, calls) = roles.counted("main", "compare_periods", params).await;
+    assert_eq!(calls, 8, "two groups, two slices, two windows");
+    let rows = list(&long, "metrics");
+    let names: Vec<&str> = rows.iter().map(|row| row["metric"].as_str().unwrap()).collect();
+    assert_eq!(names, ["impressions", "reach", "reach_last_30_days", "follows"]);
+    assert_eq!((&rows[0]["source"], &rows[1]["source"]), (&json!("views"), &Value::Null));
+    assert_eq!((&rows[1]["current"], &rows[1]["change_pct"]), (&Value::Null, &Value::Null));
+    assert!(rows[2]["current"].is_u64() && rows[2]["previous"].is_u64(), "{long}");
+    assert!(long["note"].as_str().unwrap().contains("cannot be added up"), "{long}");
+}
+
+#[tokio::test]
+async fn a_report_is_two_calls_and_says_the_same_as_the_tools_that_it_gathers() {
+    let roles = roles().await;
+    let metrics = [
+        "views",
+        "reach",
+        "profile_views",
+        "accounts_engaged",
+        "total_interactions",
+        "likes",
+        "comments",
+        "saves",
+        "shares",
+        "profile_links_taps",
+    ];
+    let mut shapes = BTreeSet::new();
+    for (params, calls_wanted, since) in [
+        (json!({}), 2, "2026-11-19T08:00:00Z"),
+        (json!({"days_ago": 3}), 2, "2026-11-17T08:00:00Z"),
+        (json!({"period": "week", "date": "2026-11-15"}), 2, "2026-11-09T08:00:00Z"),
+        (json!({"period": "month"}), 3, "2026-10-21T08:00:00Z"), // the series is 29 days and one
+        (json!({"period": "month", "date": "2026-10-10"}), 1, "2026-09-11T07:00:00Z"), // no new followers so far back
+    ] {
+        let (value, calls) = roles.counted("main", "get_account_report", params.clone()).await;
+        assert_eq!((calls, value["since"].as_str().unwrap()), (calls_wanted, since), "{params}: {value}");
+        shapes.insert(members(&value).join(","));
+        let window = json!({"since": value["since"], "until": value["until"]});
+        let mut all = window.clone();
+        all["metrics"] = json!(metrics);
+        let totals = roles.ig("main", "get_account_insights", all).await;
+        for name in metrics {
+            assert!(value[name].is_u64() && value[name] == totals[name], "{name} of {value}");
+        }
+        let rate = 100.0 * value["total_interactions"].as_f64().unwrap() / value["reach"].as_f64().unwrap();
+        assert!((value["engagement_rate"].as_f64().unwrap() - rate).abs() < 0.006, "{value}");
+        assert_eq!(value["new_followers"].is_u64(), calls_wanted > 1, "{value}");
+        let mut list = window;
+        list["limit"] = json!(100);
+        let posts = roles.ig("main", "get_recent_media", list).await;
+        assert_eq!(value["posts_published"], rows(&posts).len(), "{params}");
+        let best = rows(&posts).iter().map(|row| row["total_interactions"].as_i64().unwrap()).max();
+        assert_eq!(value["top_post_interactions"].as_i64(), best, "{params}");
+        let top = rows(&posts).iter().find(|row| row["id"] == value["top_post_id"]);
+        assert_eq!(top.map(|row| &row["permalink"]), top.map(|_| &value["top_post_permalink"]));
+        assert_eq!((top.is_some(), &value["truncated"]), (best.is_some(), &json!(false)));
+    }
+    assert_eq!(shapes.len(), 1, "the same members whatever the period");
+}
+
+#[tokio::test]
+async fn a_report_that_one_number_or_post_spoils_is_read_call_by_call() {
+    let roles = roles().await;
+    let week = json!({"period": "week", "date": "2026-11-17"});
+    let main = roles.ig("main", "get_account_report", week.clone()).await;
+    keep_faulty(&roles, "views_refused").await;
+    let (value, calls) = roles.counted("views_refused", "get_account_report", week.clone()).await;
+    // The whole, the series, followers, totals twice, posts, and their numbers in a batch.
+    assert_eq!(calls, 1 + 1 + 1 + 2 + 1 + 1, "{:?}", roles.graph_seen.calls());
+    assert_eq!(value["views"], Value::Null);
+    for name in ["reach", "likes", "followers", "new_followers", "posts_published", "top_post_id", "engagement_rate"] {
+        assert_eq!(value[name], main[name], "{name}");
+    }
+    assert!(value["note"].as_str().unwrap().contains("Meta refused views"), "{value}");
+    let (again, calls) = roles.counted("views_refused", "get_account_report", week.clone()).await;
+    assert_eq!((calls, again), (2, value), "the refusal is remembered");
+    keep_faulty(&roles, "media_insights_refused").await;
+    let value = roles.ig("media_insights_refused", "get_account_report", week).await;
+    assert_eq!(value, main, "nothing is lost");
+}
+
+#[tokio::test]
+async fn an_answer_without_numbers_is_a_missing_permission_only_where_one_is_missing() {
+    let roles = roles().await;
+    keep_faulty(&roles, "empty_data").await;
+    let value = roles.ig("empty_data", "get_account_insights", json!({})).await;
+    assert_eq!(value["reach"], Value::Null);
+    let note = value["note"].as_str().unwrap();
+    assert!(
+        ["there were none", "under 100 followers", "permission"].iter().all(|cause| note.contains(cause)),
+        "{note}"
+    );
+
+    let mut lacking = faulty(sandbox::Fault::named("empty_data").unwrap());
+    lacking["client_id"] = "lacking".into();
+    lacking["scopes"] = json!(["instagram_basic", "pages_show_list"]);
+    roles.keep(&lacking).await;
+    for (tool, params) in [
+        ("get_account_insights", json!({})),
+        ("get_account_insights", json!({"metrics": "follower_count"})),
+        ("get_account_insights_by_day", json!({})),
+        ("get_account_insights_breakdown", json!({})),
+        ("get_audience_demographics", json!({})),
+        ("get_online_followers", json!({})),
+        ("compare_periods", json!({})),
+    ] {
+        let came = roles.ig_refused("lacking", tool, params).await;
+        assert_eq!((came.status, came.code().as_str()), (424, "missing_permission"), "{tool}: {}", came.text);
+        assert!(came.message().contains("instagram_manage_insights"), "{tool}: {}", came.text);
+        let empty = roles.ig("empty_data", tool, json!({})).await;
+        assert!(empty["note"].as_str().is_some_and(|note| note.contains("permission")), "{tool}: {empty}");
+    }
+    for tool in ["get_follower_growth", "get_account_report"] {
+        let came = roles.ig_refused("empty_data", tool, json!({})).await;
+        assert_eq!(came.code(), "meta_unavailable", "a list where the account belongs: {}", came.text);
+    }
+    roles.keep(&with("bare", json!({"access_token": sandbox::NO_INSIGHTS_TOKEN}))).await;
+    for tool in ["get_follower_growth", "get_account_report", "get_online_followers", "get_audience_demographics"] {
+        let came = roles.ig_refused("bare", tool, json!({})).await;
+        assert_eq!((came.status, came.code().as_str()), (424, "missing_permission"), "{tool}: {}", came.text);
+    }
+}
+
+#[tokio::test]
+async fn the_accounts_numbers_are_the_same_by_both_logins() {
+    let roles = roles().await;
+    roles.keep(&by_instagram_login("login")).await;
+    for tool in [
+        "get_account_insights_by_day",
+        "get_account_insights_breakdown",
+        "get_follower_growth",
+        "get_audience_demographics",
+        "get_online_followers",
+        "compare_periods",
+        "get_account_report",
+    ] {
+        let (facebook, calls) = roles.counted("main", tool, json!({})).await;
+        let (instagram, same) = roles.counted("login", tool, json!({})).await;
+        assert_eq!((instagram, same), (facebook, calls), "{tool}");
+    }
+}
+
 // Posts.
 
 /// All pages of the list, and how many there were.
@@ -874,6 +1293,12 @@ async fn near_metas_limit_only_single_calls_go_out() {
         ("get_media_insights", json!({"media_ids": ["17901000000001000", "17901000000002000"]})),
         ("get_media", json!({"shortcode": "abc"})),
         ("get_account_insights", json!({"since": "2026-08-01"})),
+        ("get_account_insights_by_day", json!({"metrics": "views"})),
+        ("get_account_insights_breakdown", json!({"since": "2026-08-01"})),
+        ("get_follower_growth", json!({})),
+        ("get_audience_demographics", json!({})),
+        ("compare_periods", json!({})),
+        ("get_account_report", json!({})),
     ] {
         let came = roles.ig_refused("ig_rate_limit", tool, params).await;
         assert_eq!((came.status, came.code().as_str()), (429, "rate_limited"), "{tool}: {}", came.text);

@@ -17,6 +17,13 @@ use crate::tool::{Column, Tool};
 pub const CATALOGUE: &[Tool] = &[
     account::GET_PROFILE,
     insights::GET_ACCOUNT_INSIGHTS,
+    insights::GET_ACCOUNT_INSIGHTS_BY_DAY,
+    insights::GET_ACCOUNT_INSIGHTS_BREAKDOWN,
+    insights::GET_FOLLOWER_GROWTH,
+    insights::GET_AUDIENCE_DEMOGRAPHICS,
+    insights::GET_ONLINE_FOLLOWERS,
+    insights::GET_ACCOUNT_REPORT,
+    insights::COMPARE_PERIODS,
     media::GET_RECENT_MEDIA,
     media::GET_MEDIA,
     media::GET_MEDIA_INSIGHTS,
