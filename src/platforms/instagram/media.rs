@@ -181,7 +181,7 @@ impl Posts {
 
 /// A refusal that a single post may be to blame for.
 pub(super) fn spoils_numbers(error: &GraphError) -> bool {
-    error.kind == ErrorKind::Rejected
+    error.kind == ErrorKind::Rejected && !error.is_bad_cursor()
 }
 
 pub(super) fn lacks_permission(error: &GraphError) -> bool {
