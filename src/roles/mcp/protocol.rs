@@ -243,7 +243,12 @@ impl ServerHandler for Handler {
             () = cx.ct.cancelled() => return Err(ErrorData::internal_error("the caller left", None)),
         };
         let mut result = match outcome {
-            Ok(served) => CallToolResult::structured(Value::Object(served.value)),
+            Ok(served) => {
+                // rmcp's own constructor would write the text once more.
+                let mut result = CallToolResult::success(vec![ContentBlock::text(served.text)]);
+                result.structured_content = Some(Value::Object(served.value));
+                result
+            }
             Err(failure) if failure.code() == "unknown_method" => {
                 return Err(ErrorData::invalid_params(format!("Unknown tool: {}", failure.message()), None));
             }
