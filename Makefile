@@ -26,7 +26,7 @@ confdir := $(SYSCONFDIR)/aiviary
 units := aiviary-connect.service aiviary-mcp@.service
 
 .DEFAULT_GOAL := help
-.PHONY: help build run test test-nocodb test-n8n soak fuzz check bench docs dist install uninstall
+.PHONY: help build run test test-nocodb test-n8n test-mcp soak fuzz check bench docs dist install uninstall
 
 help: ## list the targets
 	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 22
@@ -44,7 +44,7 @@ test: ## run every test that needs only Rust, make and a C compiler
 	@echo '  real NocoDB: make test-nocodb installs and starts one, with node and npm'
 	@echo '  whole volumes of the fault and security tests: make soak'
 	@echo '  real n8n: make test-n8n installs and starts one, with node and npm'
-	@echo '  real MCP clients: come with a later release; the protocol is tested over real sockets'
+	@echo '  real MCP clients: make test-mcp installs them and runs them, with node, npm and Python'
 	@test -d '$(SHARED)' || echo '  comparison with the pages on the Graph API and the catalogues: $(SHARED) is not there'
 	@command -v curl >/dev/null || echo '  the commands of README.md: curl is not installed'
 	@command -v sqlite3 >/dev/null || echo '  the sqlite3 command of README.md: not installed; its edit is made by the test itself'
@@ -56,6 +56,10 @@ test-nocodb: ## run the store's tests against a real NocoDB, which this installs
 test-n8n: ## run the workflows of deploy/n8n in a real n8n with a real NocoDB, which this installs and starts; needs node and npm
 	$(CARGO) build --locked
 	AIVIARY='$(abspath $(TARGET))/debug/aiviary' scripts/nocodb test --db sqlite scripts/n8n test tests/n8n/run
+
+test-mcp: ## run public MCP clients, which this installs, against both servers; needs node and npm, and Python for its own
+	$(CARGO) build --locked
+	AIVIARY_BIN='$(TARGET)/debug/aiviary' scripts/mcp-clients test
 
 soak: ## run the fault, security and parser tests with whole volumes
 	AIVIARY_SOAK=1 $(CARGO) test --locked --test faults --test security --test parsers

@@ -401,7 +401,14 @@ fn a_call_exits_by_what_came_of_it() {
     for (connect, graph, arguments, code, said) in [
         (&connect, &graph, &["get_recent_media", r#"{"limit":1000}"#][..], 64, "limit"),
         (&connect, &graph, &["get_recent_media", r#"{"limt":1}"#], 64, "limit"),
-        (&connect, &graph, &["get_recent_media", "{"], 64, "JSON"),
+        (
+            &connect,
+            &graph,
+            &["get_recent_media", "{"],
+            64,
+            "the argument is not JSON: it ends too early, at line 1 column 1; write it",
+        ),
+        (&connect, &graph, &["get_recent_media", "[5]"], 64, "the argument must be one JSON object; write it"),
         (&connect, &graph, &["get_recent_medai"], 1, "get_recent_media"),
         (&connect, &graph, &["get_profile", "--client", "nobody"], 1, "not_connected"),
         (&connect, &graph, &["get_profile", "--client", "no/body"], 2, "--client"),

@@ -180,6 +180,19 @@ async fn what_is_no_message_gets_an_error_of_json_rpc() {
         assert_eq!(error["code"], code, "{name}: {}", came.text);
         assert!(error["message"].as_str().is_some_and(|text| !text.is_empty()), "{name}: {}", came.text);
     }
+    for method in
+        ["prompts/list", "prompts/get", "resources/list", "resources/templates/list", "resources/read", "tools/shout"]
+    {
+        let params = match method {
+            "prompts/get" => r#"{"name":"x"}"#,
+            "resources/read" => r#"{"uri":"x:y"}"#,
+            _ => "{}",
+        };
+        let asked = format!(r#"{{"jsonrpc":"2.0","id":1,"method":"{method}","params":{params}}}"#);
+        let came = post(&roles, &[("accept", BOTH)], &asked).await.json();
+        assert_eq!(came["error"]["code"], -32601, "{method}: {came}");
+        assert_eq!(came["error"]["message"], format!("{method}: this server has tools only"));
+    }
     let unknown = r#"{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"get_profle"}}"#;
     let unknown = post(&roles, &[("accept", BOTH)], unknown).await.json();
     let words = unknown["error"]["message"].as_str().unwrap();
@@ -327,6 +340,18 @@ async fn what_the_newest_revision_has_no_more_is_not_found() {
     assert_eq!((came.status, &came.json()["error"]["code"]), (404, &json!(-32601)), "{}", came.text);
     let tool = modern(&roles, "tools/call", Some("nope"), json!({"name": "nope"})).await;
     assert_eq!(tool.json()["error"]["code"], -32602, "{}", tool.text);
+}
+
+#[tokio::test]
+async fn the_list_of_tools_has_one_page() {
+    let roles = roles().await;
+    for (cursor, code) in [(json!("eyJ9"), json!(-32602)), (json!(""), Value::Null), (Value::Null, Value::Null)] {
+        let list = json!({"jsonrpc": "2.0", "id": 1, "method": "tools/list", "params": {"cursor": cursor}});
+        let came = legacy(&roles, Some("2025-11-25"), list).await;
+        assert_eq!((came.status, &came.json()["error"]["code"]), (200, &code), "{cursor}: {}", came.text);
+        let came = modern(&roles, "tools/list", None, json!({"cursor": cursor})).await;
+        assert_eq!((came.status, &came.json()["error"]["code"]), (200, &code), "{cursor}: {}", came.text);
+    }
 }
 
 #[tokio::test]

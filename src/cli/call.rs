@@ -17,7 +17,11 @@ pub(super) fn run(args: Call, context: &Context) -> Result<Exit, Failure> {
     let client =
         args.client.map(|client| client.parse().map_err(|error| usage(format!("--client: {error}")))).transpose()?;
     let arguments = match &args.arguments {
-        Some(text) => json::object(text.as_bytes()).map_err(|fault| Failure::new(Exit::BadArguments, fault))?,
+        Some(text) => json::object(text.as_bytes()).map_err(|fault| {
+            // Here it is no request's body.
+            let words = fault.to_string().replacen("the body", "the argument", 1);
+            Failure::new(Exit::BadArguments, format!("{words}; write it as in '{{\"limit\":5}}'"))
+        })?,
         None => Map::new(),
     };
     let mcp = Arc::new(mcp::open(config.mcp(args.platform, &context.secrets())?)?);

@@ -8,9 +8,11 @@ use hyper::header::{ACCEPT, HeaderValue};
 use hyper::{Request, StatusCode};
 use rmcp::handler::server::ServerHandler;
 use rmcp::model::{
-    CacheScope, CallToolRequestParams, CallToolResponse, CallToolResult, ContentBlock, CustomRequest, CustomResult,
-    DiscoverResult, ErrorData, Implementation, ListToolsResult, MetaObject, PaginatedRequestParams,
-    ProgressNotificationParam, ProtocolVersion, ServerCapabilities, ServerConfig, Tool as McpTool, ToolAnnotations,
+    CacheScope, CallToolRequestParams, CallToolResponse, CallToolResult, CompleteRequestParams, CompleteResult,
+    ContentBlock, CustomRequest, CustomResult, DiscoverResult, ErrorData, GetPromptRequestParams, GetPromptResponse,
+    Implementation, ListPromptsResult, ListResourceTemplatesResult, ListResourcesResult, ListToolsResult, MetaObject,
+    PaginatedRequestParams, ProgressNotificationParam, ProtocolVersion, ReadResourceRequestParams,
+    ReadResourceResponse, ServerCapabilities, ServerConfig, Tool as McpTool, ToolAnnotations,
 };
 use rmcp::service::{RequestContext, RoleServer};
 use rmcp::transport::streamable_http_server::session::never::NeverSessionManager;
@@ -132,16 +134,17 @@ fn check(object: &Map<String, Value>) -> Option<Reply> {
         () if object.get("jsonrpc") != Some(&"2.0".into()) => "jsonrpc must be \"2.0\"",
         () if !id_fits => "id must be text or a whole number",
         () if !is_message => "method must be text",
-        () if is_gone(object) => return Some(refuse(-32601, "initialize: 2026-07-28 has no handshake", id)),
+        () if is_gone(object) => return Some(refuse(-32601, "2026-07-28 has no handshake and no ping", id)),
         () => return None,
     };
     Some(refuse(-32600, words, id.filter(|_| id_fits)))
 }
 
-/// Whether a caller of 2026-07-28, which no longer has it, asks for a handshake: rmcp would give one.
+/// Whether a caller of 2026-07-28, which no longer has them, asks for a handshake, which rmcp would give, or pings.
 fn is_gone(object: &Map<String, Value>) -> bool {
     let version = |params: &Value| params.pointer("/_meta/io.modelcontextprotocol~1protocolVersion").is_some();
-    object.get("method") == Some(&"initialize".into()) && object.get("params").is_some_and(version)
+    let method = object.get("method").and_then(Value::as_str);
+    matches!(method, Some("initialize" | "ping")) && object.get("params").is_some_and(version)
 }
 
 fn refuse(code: i64, message: &str, id: Option<&Value>) -> Reply {
@@ -168,7 +171,30 @@ fn is_modern(cx: &RequestContext<RoleServer>) -> bool {
     cx.protocol_version() >= Some(ProtocolVersion::V_2026_07_28)
 }
 
+/// What clients ask for unasked: rmcp would answer with the method's name alone.
+macro_rules! not_offered {
+    ($($name:ident($params:ty) -> $result:ty: $method:literal;)*) => {$(
+        async fn $name(&self, _: $params, _: RequestContext<RoleServer>) -> Result<$result, ErrorData> {
+            Err(no_such($method))
+        }
+    )*};
+}
+
+fn no_such(method: &str) -> ErrorData {
+    let message = format!("{}: this server has tools only", shown(method));
+    ErrorData::new(rmcp::model::ErrorCode::METHOD_NOT_FOUND, message, None)
+}
+
 impl ServerHandler for Handler {
+    not_offered! {
+        list_prompts(Option<PaginatedRequestParams>) -> ListPromptsResult: "prompts/list";
+        get_prompt(GetPromptRequestParams) -> GetPromptResponse: "prompts/get";
+        list_resources(Option<PaginatedRequestParams>) -> ListResourcesResult: "resources/list";
+        list_resource_templates(Option<PaginatedRequestParams>) -> ListResourceTemplatesResult: "resources/templates/list";
+        read_resource(ReadResourceRequestParams) -> ReadResourceResponse: "resources/read";
+        complete(CompleteRequestParams) -> CompleteResult: "completion/complete";
+    }
+
     fn get_info(&self) -> ServerConfig {
         self.mcp().map(|mcp| mcp.protocol().server.clone()).unwrap_or_default()
     }
@@ -182,9 +208,13 @@ impl ServerHandler for Handler {
 
     async fn list_tools(
         &self,
-        _: Option<PaginatedRequestParams>,
+        page: Option<PaginatedRequestParams>,
         cx: RequestContext<RoleServer>,
     ) -> Result<ListToolsResult, ErrorData> {
+        // The whole list again would send a client that follows cursors round in a circle.
+        if page.is_some_and(|page| page.cursor.is_some_and(|cursor| !cursor.is_empty())) {
+            return Err(ErrorData::invalid_params("cursor: the list of tools has one page and gave none", None));
+        }
         let mcp = self.mcp()?;
         let mut list = ListToolsResult::with_all_items(mcp.protocol().tools.to_vec());
         if is_modern(&cx) {
@@ -230,7 +260,12 @@ impl ServerHandler for Handler {
             () = cx.ct.cancelled() => return Err(ErrorData::internal_error("the caller left", None)),
         };
         let mut result = match outcome {
-            Ok(served) => CallToolResult::structured(Value::Object(served.value)),
+            Ok(served) => {
+                // rmcp's own constructor would write the text once more.
+                let mut result = CallToolResult::success(vec![ContentBlock::text(served.text)]);
+                result.structured_content = Some(Value::Object(served.value));
+                result
+            }
             Err(failure) if failure.code() == "unknown_method" => {
                 return Err(ErrorData::invalid_params(format!("Unknown tool: {}", failure.message()), None));
             }
@@ -257,7 +292,6 @@ impl ServerHandler for Handler {
                 None,
             ));
         }
-        let message = format!("{}: this server has tools only", shown(&request.method));
-        Err(ErrorData::new(rmcp::model::ErrorCode::METHOD_NOT_FOUND, message, None))
+        Err(no_such(&request.method))
     }
 }
