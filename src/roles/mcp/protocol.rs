@@ -116,7 +116,8 @@ pub async fn answer(mcp: &Arc<Mcp>, call: Call, object: &Map<String, Value>, cli
     in_json(mcp.protocol().service(mcp).handle(request).await, object.get("id")).await
 }
 
-/// An answer of rmcp; what it refuses in bare text, as a notification of an unknown revision, says the same in JSON.
+/// An answer of rmcp; what it refuses in bare text, as a notification of an unknown revision or a request that is an
+/// answer too, says the same in JSON.
 async fn in_json(response: Response<Body>, id: Option<&Value>) -> Reply {
     let status = response.status();
     let is_json = |value: &HeaderValue| value.to_str().is_ok_and(|text| text.starts_with("application/json"));
@@ -125,6 +126,8 @@ async fn in_json(response: Response<Body>, id: Option<&Value>) -> Reply {
     }
     let said = response.into_body().collect().await.map(|body| body.to_bytes()).unwrap_or_default();
     let words: String = String::from_utf8_lossy(&said).chars().filter(|c| !c.is_control()).take(256).collect();
+    // The type of the body was checked long before: what rmcp calls unsupported is its content.
+    let status = if status == StatusCode::UNSUPPORTED_MEDIA_TYPE { StatusCode::BAD_REQUEST } else { status };
     Reply::json_with(status, &error(-32600, &words, id))
 }
 
