@@ -61,12 +61,15 @@ test-mcp: ## run public MCP clients, which this installs, against both servers; 
 	$(CARGO) build --locked
 	AIVIARY_BIN='$(TARGET)/debug/aiviary' scripts/mcp-clients test
 
-soak: ## run the fault, security and parser tests with whole volumes
+soak: ## run the fault, security, trail and parser tests with whole volumes; those on a real NocoDB need node and npm
 	AIVIARY_SOAK=1 $(CARGO) test --locked --test faults --test security --test parsers
+	AIVIARY_SOAK=1 $(CARGO) test --locked --lib roles::connect::audit
+	AIVIARY_SOAK=1 scripts/nocodb test --db all $(CARGO) test --locked --test nocodb killed -- --nocapture
 
 # Seconds for each target.
 FUZZ_SECONDS ?= 60
 fuzz: ## fuzz each parser that meets strangers' bytes; needs cargo-fuzz
+	@$(CARGO) fuzz --version >/dev/null 2>&1 || { echo 'cargo-fuzz is not installed: cargo install --locked cargo-fuzz'; exit 1; }
 	for target in $$(cd fuzz/fuzz_targets && ls | sed 's/\.rs$$//'); do \
 		mkdir -p fuzz/corpus/$$target && RUSTC_BOOTSTRAP=1 $(CARGO) fuzz run $$target fuzz/corpus/$$target fuzz/seeds/$$target -- \
 			-max_total_time=$(FUZZ_SECONDS) || exit 1; \

@@ -15,11 +15,13 @@ use std::os::unix::fs::{PermissionsExt as _, chown, symlink};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Output, Stdio};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, mpsc};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use aiviary::clock::Clock;
 use aiviary::roles::connect::audit::{self, Event, Line};
+use aiviary::server::Limits;
 use base64::Engine as _;
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
@@ -759,6 +761,251 @@ fn without_descriptors_nothing_is_granted_unseen_and_service_comes_back() {
         granted += 1;
     }
     assert_eq!(home.grants()["clienta"], granted);
+    home.assert_whole();
+    home.assert_no_token();
+}
+
+// --- strangers in thousands
+
+/// As the unit has it, and as far as this machine lets it be raised.
+const DESCRIPTORS: &str = "ulimit -n 65536 2>/dev/null || ulimit -n \"$(ulimit -Hn)\"; exec \"$@\"";
+
+/// Connections that say nothing, and connections that say a byte of a head each second. One that the service closed
+/// comes again within ten seconds.
+struct Strangers {
+    ended: Option<mpsc::Sender<()>>,
+    at_work: Option<thread::JoinHandle<()>>,
+    /// Whether every one of them came at least once.
+    all_came: Arc<AtomicBool>,
+    /// How many had been left open for a second when they last looked.
+    open: Arc<AtomicUsize>,
+}
+
+impl Strangers {
+    fn besiege(at: SocketAddr, idle: usize, dripping: usize) -> Self {
+        let (ended, end) = mpsc::channel::<()>();
+        let (all_came, open) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
+        let (told_came, told_open) = (all_came.clone(), open.clone());
+        let mut places: Vec<Option<TcpStream>> = (0..idle + dripping).map(|_| None).collect();
+        let at_work = thread::spawn(move || {
+            for round in 0.. {
+                let began = Instant::now();
+                let mut open = 0;
+                for (number, place) in places.iter_mut().enumerate() {
+                    let left = place.as_mut().is_some_and(|stream| {
+                        let drips = number < dripping && stream.write(b"a").is_err();
+                        drips
+                            || !stream.read(&mut [0; 64]).is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock)
+                    });
+                    if left {
+                        *place = None;
+                    }
+                    // Those that come now may be closed before they look again.
+                    open += usize::from(place.is_some());
+                    if place.is_none() && (round == 0 || number % 10 == round % 10) {
+                        *place = TcpStream::connect(at).ok();
+                        place.iter().for_each(|stream| stream.set_nonblocking(true).unwrap());
+                    }
+                }
+                told_open.store(open, Ordering::SeqCst);
+                told_came.store(true, Ordering::SeqCst);
+                let rest = Duration::from_secs(1).saturating_sub(began.elapsed());
+                if !matches!(end.recv_timeout(rest), Err(mpsc::RecvTimeoutError::Timeout)) {
+                    return;
+                }
+            }
+        });
+        Self { ended: Some(ended), at_work: Some(at_work), all_came, open }
+    }
+}
+
+impl Drop for Strangers {
+    fn drop(&mut self) {
+        self.ended = None;
+        if let Some(at_work) = self.at_work.take() {
+            let _panicked = at_work.join();
+        }
+    }
+}
+
+/// Lets this process have that many descriptors; whether it may.
+fn with_descriptors(wanted: usize) -> bool {
+    use nix::sys::resource::{Resource, getrlimit, setrlimit};
+    let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE).unwrap();
+    let wanted = wanted as u64;
+    wanted <= soft || (wanted <= hard && setrlimit(Resource::RLIMIT_NOFILE, wanted, hard).is_ok())
+}
+
+/// Grants for at least `least` and at least `times` times, each of them in order, some on connections of their own:
+/// how long each took, sorted.
+fn grants_meanwhile(service: &Service, token: &str, times: usize, least: Duration) -> Vec<Duration> {
+    let request = get_text("/api/credentials/token?client_id=clienta");
+    let mut known = Connection::open(service.at).unwrap();
+    let (mut took, began) = (Vec::new(), Instant::now());
+    while took.len() < times || began.elapsed() < least {
+        let asked = Instant::now();
+        if took.len() % 10 == 0 {
+            known = Connection::open(service.at).unwrap();
+        }
+        let answer = known.ask(&request).unwrap().expect("an answer");
+        took.push(asked.elapsed());
+        assert_eq!((answer.status, answer.json()["access_token"].as_str()), (200, Some(token)), "{}", answer.body);
+    }
+    took.sort();
+    took
+}
+
+/// `VmRSS`, `VmHWM` and the like of a process, in KiB.
+fn memory_kib(pid: u32, name: &str) -> u64 {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':')).unwrap();
+    line.trim().trim_end_matches(" kB").parse().unwrap()
+}
+
+#[test]
+fn thousands_of_idle_and_dripping_strangers_leave_grants_and_memory_alone() {
+    let (idle, dripping) = (volume(10_000), volume(1000));
+    if !with_descriptors(idle + dripping + 500) {
+        eprintln!("skipped: {} connections need more descriptors than this process may have", idle + dripping);
+        return;
+    }
+    let mut home = Home::new();
+    home.through = ["sh", "-c", DESCRIPTORS, "sh"].map(str::to_owned).to_vec();
+    // A line for each connection that ends badly would measure the log.
+    home.more = vec![
+        ("AIVIARY__CONNECT__PUBLIC", "127.0.0.1:0".to_owned()),
+        ("AIVIARY__LOG__FILTER", "info".to_owned()),
+        ("AIVIARY__LOG__FORMAT", "json".to_owned()),
+    ];
+    let service = home.serve();
+    let public: SocketAddr = until("the public listener", || {
+        let log = home.logged();
+        let line = log.lines().rev().find(|line| line.contains("connect listens on") && line.contains("Public"))?;
+        line.split_once("listens on ")?.1.split('"').next()?.parse().ok()
+    });
+    let token = home.tokens.number(0);
+    assert_eq!(post(public, "clienta", &token).unwrap().status, 201);
+    let quiet = grants_meanwhile(&service, &token, volume(5000), Duration::ZERO);
+
+    let strangers = Strangers::besiege(public, idle, dripping);
+    until("all strangers", || strangers.all_came.load(Ordering::SeqCst).then_some(()));
+    // In a soak longer than a head may take, so that all places change hands.
+    let least = Duration::from_secs(if soaking() { 30 } else { 4 });
+    let besieged = grants_meanwhile(&service, &token, volume(5000), least);
+    assert_eq!(get(service.at, "/readyz").unwrap().status, 200);
+
+    let most = Limits::PUBLIC.connections;
+    until("only as many are held as may be", || (strangers.open.load(Ordering::SeqCst) <= most).then_some(()));
+    let metrics = get(service.at, "/metrics").unwrap().body;
+    let closed: usize = metrics
+        .lines()
+        .find_map(|line| line.strip_prefix("aiviary_connections_refused_total")?.rsplit(' ').next()?.parse().ok())
+        .expect("a count");
+    assert!(closed >= idle + dripping - most, "{closed} closed at once");
+    // Whoever has no rights cannot look.
+    if let Ok(descriptors) = fs::read_dir(format!("/proc/{}/fd", service.child.id())) {
+        let open = descriptors.count();
+        assert!(open <= most + 100, "{open} descriptors");
+    }
+    let (peak, now) = (memory_kib(service.child.id(), "VmHWM"), memory_kib(service.child.id(), "VmRSS"));
+    let p99 = |took: &[Duration]| took[took.len() * 99 / 100];
+    eprintln!(
+        "{idle} idle, {dripping} dripping: {closed} closed at once; {} quiet grants, p99 {:?}, longest {:?}; {} besieged, \
+         p99 {:?}, longest {:?}; resident {} MiB, at most {} MiB",
+        quiet.len(),
+        p99(&quiet),
+        quiet[quiet.len() - 1],
+        besieged.len(),
+        p99(&besieged),
+        besieged[besieged.len() - 1],
+        now / 1024,
+        peak / 1024,
+    );
+    assert!(peak < 256 << 10, "{peak} KiB");
+    assert!(besieged[besieged.len() - 1] < Limits::INTERNAL.request_time);
+    // Twice the quiet one, and room for a machine that does other things beside.
+    assert!(p99(&besieged) < 2 * p99(&quiet) + Duration::from_millis(250), "{:?}", p99(&besieged));
+
+    drop(strangers);
+    until("the public listener serves", || get(public, "/healthz").ok().filter(|answer| answer.status == 200));
+    assert_eq!(post(public, "clienta", &token).unwrap().status, 200);
+    assert_eq!(home.grants()["clienta"], quiet.len() + besieged.len());
+    home.assert_whole();
+    home.assert_no_token();
+}
+
+// --- a disk that never answers
+
+/// Stands before the C library's `fdatasync`: of the trail it does not return while the file named in `HOLD` is there.
+const HOLDING_SYNC: &str = r#"
+#define _GNU_SOURCE
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+int fdatasync(int file) {
+    char link[64], path[4096];
+    const char *hold = getenv("HOLD"), *trail = "/audit.jsonl";
+    snprintf(link, sizeof link, "/proc/self/fd/%d", file);
+    ssize_t length = readlink(link, path, sizeof path - 1);
+    path[length < 0 ? 0 : length] = 0;
+    size_t tail = strlen(trail);
+    if (hold && strlen(path) >= tail && strcmp(path + strlen(path) - tail, trail) == 0)
+        while (access(hold, F_OK) == 0)
+            usleep(1000);
+    return (int)syscall(SYS_fdatasync, file);
+}
+"#;
+
+#[test]
+fn while_a_sync_never_returns_grants_are_refused_in_time_and_health_answers() {
+    let mut home = Home::new();
+    let (source, library) = (home.folder.path().join("hold.c"), home.folder.path().join("hold.so"));
+    fs::write(&source, HOLDING_SYNC).unwrap();
+    let compiled = Command::new("cc").args(["-shared", "-fPIC", "-o"]).args([&library, &source]).status();
+    if cfg!(not(target_env = "gnu")) || !compiled.is_ok_and(|status| status.success()) {
+        eprintln!("skipped: no C compiler, or a binary without a C library to stand before");
+        return;
+    }
+    let hold = home.folder.path().join("hold");
+    home.more = vec![("LD_PRELOAD", library.to_str().unwrap().to_owned()), ("HOLD", hold.to_str().unwrap().to_owned())];
+    let service = home.serve();
+    let token = home.tokens.number(0);
+    assert_eq!(service.store("clienta", &token).unwrap().status, 201);
+    let mut granted = 0;
+    for _ in 0..2 {
+        assert_eq!(service.granted("clienta"), token);
+        granted += 1;
+        fs::write(&hold, "").unwrap();
+        thread::scope(|scope| {
+            let began = Instant::now();
+            let asked =
+                scope.spawn(|| [service.token("clienta"), service.store("clienta", &home.tokens.number("lost"))]);
+            let mut answered = 0;
+            while !asked.is_finished() {
+                let looked = Instant::now();
+                assert_eq!(get(service.at, "/healthz").unwrap().status, 200);
+                assert!(looked.elapsed() < Duration::from_secs(1), "health waits for the disk");
+                answered += 1;
+            }
+            for refused in asked.join().unwrap() {
+                let refused = refused.unwrap();
+                assert_eq!((refused.status, refused.code().as_str()), (503, "audit_unavailable"));
+            }
+            assert!(began.elapsed() < Duration::from_secs(6), "3 s each: {:?}", began.elapsed());
+            assert!(answered > 1);
+        });
+        let ready = get(service.at, "/readyz").unwrap();
+        assert_eq!((ready.status, &ready.json()["waiting_for"][0]), (503, &json!("audit")));
+        fs::remove_file(&hold).unwrap();
+        let answer = until("a grant", || service.token("clienta").ok().filter(|answer| answer.status == 200));
+        assert_eq!(answer.json()["access_token"], token, "what was not acknowledged was not stored");
+        granted += 1;
+        assert_eq!(get(service.at, "/readyz").unwrap().status, 200);
+    }
+    assert!(home.grants()["clienta"] >= granted, "each token has its line");
     home.assert_whole();
     home.assert_no_token();
 }

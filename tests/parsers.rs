@@ -15,13 +15,16 @@ use proptest::test_runner::Config;
 
 type Property = fn(&[u8]);
 
-const TARGETS: [(&str, Property); 6] = [
+const TARGETS: [(&str, Property); 9] = [
     ("credential_body", properties::credential_body),
     ("envelope", properties::envelope),
     ("audit_line", properties::audit_line),
     ("arguments", properties::arguments),
     ("graph_answer", properties::graph_answer),
     ("configuration", properties::configuration),
+    ("plain_request", properties::plain_request),
+    ("mcp_request", properties::mcp_request),
+    ("nocodb_rows", properties::nocodb_rows),
 ];
 
 fn seeds(target: &str) -> Vec<Vec<u8>> {
@@ -108,4 +111,7 @@ for_any_bytes! {
     arguments_of_every_tool_are_checked_or_refused_in_one_sentence: "arguments";
     an_answer_of_graph_becomes_declared_columns_without_links: "graph_answer";
     a_configuration_is_read_or_its_faults_are_told: "configuration";
+    a_plain_request_is_refused_in_one_sentence: "plain_request";
+    an_mcp_request_is_answered_under_its_id: "mcp_request";
+    rows_of_nocodb_are_the_clients_own_or_none: "nocodb_rows";
 }

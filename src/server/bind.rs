@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use ipnet::IpNet;
 use nix::ifaddrs::getifaddrs;
-use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
+use tokio::net::{TcpListener, TcpSocket, TcpStream, UnixListener, UnixStream};
 
 use crate::exposure::{Exposure, ListenAt, Listener, NotInternal, Peer, check_listener, may_take};
 
@@ -173,11 +173,23 @@ pub async fn bind(listeners: &[Listener], more: &[IpNet]) -> Result<Vec<Bound>, 
             return Err(BindError::NoAddress { key: listener.key.clone(), at: listener.at.to_string() });
         }
         for address in addresses {
-            let socket = Socket::Tcp(TcpListener::bind(address).await.map_err(io)?);
+            let socket = Socket::Tcp(listen(address).map_err(io)?);
             all.push(Bound { socket, exposure: listener.exposure });
         }
     }
     Ok(all)
+}
+
+/// Connections that wait to be accepted, as far as the system lets them. With the usual 128 a burst of callers fills the
+/// queue; the kernel drops what else they send, and they try again a second later.
+const BACKLOG: u32 = 1024;
+
+fn listen(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+    // A restart does not wait for the last connections of the process before.
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    socket.listen(BACKLOG)
 }
 
 /// The TCP addresses that `at` means on this machine now; none for a unix socket.
@@ -254,6 +266,20 @@ mod tests {
             )
         );
         assert!(bind(&[listener(&free.to_string())], &[]).await.is_ok(), "the first was let go");
+    }
+
+    #[tokio::test]
+    async fn a_burst_of_callers_waits_to_be_accepted() {
+        let most = fs::read_to_string("/proc/sys/net/core/somaxconn").unwrap_or_default();
+        if most.trim().parse().is_ok_and(|most: usize| most < 600) {
+            eprintln!("skipped: this system lets {} connections wait", most.trim());
+            return;
+        }
+        let bound = bind(&[listener("127.0.0.1:0")], &[]).await.unwrap();
+        let at = bound[0].address().unwrap();
+        let come = || std::net::TcpStream::connect_timeout(&at, std::time::Duration::from_millis(900));
+        let came: Vec<_> = (0..500).map_while(|_| come().ok()).collect();
+        assert_eq!(came.len(), 500, "nobody has accepted one yet");
     }
 
     #[tokio::test]

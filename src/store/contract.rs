@@ -83,7 +83,7 @@ pub async fn holds(store: &dyn CredentialStore) {
     assert!(store.load(&id("clienta")).await.expect("load").is_some(), "only the named client is removed");
 
     // Saves of one client at once leave one row, and it is one of theirs.
-    let racing: Vec<_> = (0..32)
+    let racing: Vec<_> = (0..16)
         .map(|n| SealedCredential { updated_at: Some(format!("2026-11-23T09:00:{n:02}Z")), ..sample("racing") })
         .collect();
     for saved in join_all(racing.iter().map(|credential| store.save(credential))).await {

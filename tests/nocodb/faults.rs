@@ -307,6 +307,19 @@ async fn only_the_own_row_comes_back_whatever_the_filter_was_taken_for() {
 }
 
 #[tokio::test]
+async fn a_list_ends_where_the_same_page_comes_for_ever() {
+    let fake = Fake::start().await;
+    let store = open(&fake).await;
+    for number in 0..600 {
+        fake.insert(&format!("client{number}"), "cell");
+    }
+    assert_eq!(store.list().await.unwrap().len(), 600);
+    fake.state().outage = Some(Fault::AllRows);
+    let error = store.list().await.unwrap_err();
+    assert!(matches!(error, StoreError::Unreachable(_)), "{error}");
+}
+
+#[tokio::test]
 async fn two_rows_of_a_client_are_none_until_it_is_stored_again() {
     let fake = Fake::start().await;
     let store = open(&fake).await;

@@ -59,6 +59,7 @@ fn commands(taken: &str, folder: &Path) -> Vec<Vec<String>> {
         "health connect",
         &format!("health --url {url}"),
         "check --online",
+        "check --online --json",
         "key rotate",
         "credential add --client two",
         "credential add --client two --facebook-page-id EAABsecret",
@@ -71,6 +72,7 @@ fn commands(taken: &str, folder: &Path) -> Vec<Vec<String>> {
         "store init --bootstrap",
         "store copy --to sqlite:copied.db",
         "store copy --to nocodb+http://127.0.0.1:9",
+        "store copy --to nocodb+https://u:EAABsecret@127.0.0.1:9",
         "audit list",
         "audit list --json",
         "audit verify",
@@ -127,6 +129,8 @@ fn no_command_prints_a_secret_right_or_wrong() {
         ("META_APP_SECRET", "EAABsecret0123456789abcdef"),
         ("INSTAGRAM_APP_SECRET", "EAABsecretabcdef0123456789"),
         ("NOCODB_TOKEN", "EAABsecret-nocodb"),
+        ("NC_ADMIN_EMAIL", "EAABsecret@a.example"),
+        ("NC_ADMIN_PASSWORD", "EAABsecret-admin"),
     ];
     let wrong: &[(&str, &str)] = &[
         ("ENCRYPTION_KEY", "EAABsecret"),

@@ -2,10 +2,10 @@
 
 use std::sync::{Arc, OnceLock, Weak};
 
-use http_body_util::Full;
+use http_body_util::{BodyExt as _, Full};
 use hyper::body::Bytes;
-use hyper::header::{ACCEPT, HeaderValue};
-use hyper::{Request, StatusCode};
+use hyper::header::{ACCEPT, CONTENT_TYPE, HeaderValue};
+use hyper::{Request, Response, StatusCode};
 use rmcp::handler::server::ServerHandler;
 use rmcp::model::{
     CacheScope, CallToolRequestParams, CallToolResponse, CallToolResult, CompleteRequestParams, CompleteResult,
@@ -23,7 +23,7 @@ use super::service::Mcp;
 use crate::credential::ClientId;
 use crate::platforms::Platform;
 use crate::server::json::JsonFault;
-use crate::server::{Call, Reply};
+use crate::server::{Body, Call, Reply};
 use crate::tool::param::shown;
 use crate::tool::{Access, Progress, Tool};
 
@@ -115,7 +115,22 @@ pub async fn answer(mcp: &Arc<Mcp>, call: Call, object: &Map<String, Value>, cli
     }
     parts.extensions.insert(Named(client));
     let request = Request::from_parts(parts, Full::<Bytes>::new(call.body));
-    Reply::response(mcp.protocol().service(mcp).handle(request).await)
+    in_json(mcp.protocol().service(mcp).handle(request).await, object.get("id")).await
+}
+
+/// An answer of rmcp; what it refuses in bare text, as a notification of an unknown revision or a request that is an
+/// answer too, says the same in JSON.
+async fn in_json(response: Response<Body>, id: Option<&Value>) -> Reply {
+    let status = response.status();
+    let is_json = |value: &HeaderValue| value.to_str().is_ok_and(|text| text.starts_with("application/json"));
+    if !status.is_client_error() || response.headers().get(CONTENT_TYPE).is_some_and(is_json) {
+        return Reply::response(response);
+    }
+    let said = response.into_body().collect().await.map(|body| body.to_bytes()).unwrap_or_default();
+    let words: String = String::from_utf8_lossy(&said).chars().filter(|c| !c.is_control()).take(256).collect();
+    // The type of the body was checked long before: what rmcp calls unsupported is its content.
+    let status = if status == StatusCode::UNSUPPORTED_MEDIA_TYPE { StatusCode::BAD_REQUEST } else { status };
+    Reply::json_with(status, &error(-32600, &words, id))
 }
 
 /// A body that is not JSON, or no object: a batch, which no revision since 2025-06-18 has.
@@ -147,14 +162,18 @@ fn is_gone(object: &Map<String, Value>) -> bool {
     matches!(method, Some("initialize" | "ping")) && object.get("params").is_some_and(version)
 }
 
-fn refuse(code: i64, message: &str, id: Option<&Value>) -> Reply {
+fn error(code: i64, message: &str, id: Option<&Value>) -> Value {
     let mut answer = json!({ "jsonrpc": "2.0" });
     if let Some(id) = id {
         answer["id"] = id.clone();
     }
     answer["error"] = json!({ "code": code, "message": message });
+    answer
+}
+
+fn refuse(code: i64, message: &str, id: Option<&Value>) -> Reply {
     let status = if code == -32601 { StatusCode::NOT_FOUND } else { StatusCode::BAD_REQUEST };
-    Reply::json_with(status, &answer)
+    Reply::json_with(status, &error(code, message, id))
 }
 
 #[derive(Clone)]

@@ -1,0 +1,6 @@
+//! `plain_request` of the properties, for any bytes.
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+
+fuzz_target!(|bytes: &[u8]| aiviary_fuzz::plain_request(bytes));
