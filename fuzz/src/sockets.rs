@@ -72,6 +72,7 @@ impl Role {
             connect: mcp::ConnectAt::Unix(nobody.clone()),
             connect_key: None,
             keys: None,
+            app_secret: None,
             state: nobody,
             graph: graph::Settings::default(),
             drain: std::time::Duration::ZERO,
