@@ -4,8 +4,9 @@
 mod process;
 mod support;
 
+use std::collections::HashMap;
 use std::os::unix::fs::PermissionsExt as _;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use aiviary::clock::Clock;
@@ -13,7 +14,7 @@ use aiviary::roles::sandbox;
 use aiviary::tool::Writes;
 use process::{PATIENCE, Served};
 use serde_json::{Value, json};
-use support::tools::{by_instagram_login, path_of, with};
+use support::tools::{Stub, by_instagram_login, path_of, with};
 use support::{Fixture, Roles, answer, sample};
 
 const NOW: &str = "2026-11-20T12:00:00Z";
@@ -129,8 +130,8 @@ async fn a_key_with_other_parameters_is_a_mistake() {
 async fn a_dry_run_says_what_would_be_sent_and_sends_nothing() {
     let roles = roles().await;
     let cases = [
-        ("publish_image", json!({"image_url": TEA, "caption": "Dry", "dry_run": "true"}), 1),
-        ("publish_carousel", json!({"items": [{"image_url": TEA}, {"image_url": TEA}], "dry_run": true}), 2),
+        ("publish_image", json!({"image_url": TEA, "caption": "Dry", "dry_run": "true"}), 2),
+        ("publish_carousel", json!({"items": [{"image_url": TEA}, {"image_url": TEA}], "dry_run": true}), 4),
         ("create_media_container", json!({"kind": "image", "image_url": TEA, "dry_run": true}), 1),
         ("publish_container", json!({"container_id": "18001000000000001", "dry_run": true}), 1),
     ];
@@ -241,6 +242,21 @@ async fn a_story_is_out_and_is_found_again_among_the_stories() {
     let value = roles.ig("main", "publish_story", json!({"image_url": "https://example.com/today.jpg"})).await;
     assert_eq!(value["state"], "published", "{value}");
     assert!(value["permalink"].as_str().unwrap().contains("/stories/"), "{value}");
+    let lost = json!({"image_url": "https://example.com/lost-publish.jpg", "idempotency_key": "lost"});
+    roles.clock.set("2026-11-20T12:01:00Z".parse().unwrap());
+    let value = roles.ig("main", "publish_story", lost).await;
+    assert_eq!((value["state"].as_str(), value["media_id"].is_string()), (Some("published"), true), "{value}");
+    assert!(value["note"].as_str().unwrap().contains("its answer was lost"), "{value}");
+    assert!(asked(&roles).iter().any(|call| call.starts_with("GET /ig/stories")));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn once_more_is_for_what_was_done_and_not_for_what_is_under_way() {
+    let roles = roles().await;
+    let reel = json!({"video_url": "https://example.com/slow.mp4", "wait_s": 0, "force_new": true});
+    let first = roles.ig("main", "publish_reel", reel.clone()).await;
+    let second = roles.ig("main", "publish_reel", reel).await;
+    assert_eq!((&first["state"], &second["container_id"]), (&json!("processing"), &first["container_id"]), "{second}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -316,6 +332,25 @@ async fn what_meta_would_refuse_is_told_before_anything_is_sent() {
         ("publish_story", json!({"alt_text": "a"}), "alt_text"),
         ("publish_story", json!({}), "image_url"),
         ("create_media_container", json!({"kind": "story", "image_url": TEA, "caption": "a"}), "caption"),
+        ("create_media_container", json!({"kind": "image", "image_url": TEA, "audio_name": "a"}), "audio_name"),
+        ("create_media_container", json!({"kind": "image", "image_url": TEA, "share_to_feed": false}), "share_to_feed"),
+        (
+            "publish_reel",
+            json!({"video_url": "https://example.com/a.mp4", "cover_url": TEA, "thumb_offset_ms": 0}),
+            "thumb_offset_ms",
+        ),
+        (
+            "publish_carousel",
+            json!({"items": [{"image_url": TEA}, {"video_url": "https://example.com/a.mp4", "alt_text": "a"}]}),
+            "number 2",
+        ),
+        (
+            "publish_carousel",
+            json!({"items": "[{\"image_url\":\"https://example.com/a.jpg\"},{\"bad\":1}]"}),
+            "number 2",
+        ),
+        ("hide_comment", json!({"comment_id": 17_701_000_020_779_008_u64}), "as text"),
+        ("set_webhook_fields", json!({"fields": ""}), "fields"),
     ] {
         let refused = roles.ig_refused("main", tool, arguments.clone()).await;
         assert_eq!((refused.status, refused.code().as_str()), (400, "invalid_params"), "{tool} {arguments}");
@@ -330,6 +365,10 @@ async fn the_names_of_co_authors_lose_the_sign_that_meta_refuses() {
     let roles = roles().await;
     let value = publish(&roles, json!({"image_url": TEA, "collaborators": ["@mira.tea"], "caption": "Together"})).await;
     assert_eq!(value["state"], "published", "{value}");
+    let own = json!({"image_url": TEA, "collaborators": "@fernandkettle", "caption": "Alone"});
+    let refused = roles.ig_refused("main", "publish_image", own).await;
+    assert_eq!(refused.code(), "invalid_params", "{}", refused.text);
+    assert_eq!(posts_with(&roles, "Alone"), 0);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -493,6 +532,129 @@ async fn a_post_is_deleted_only_with_its_own_link() {
     assert_eq!((refused.status, refused.code().as_str()), (409, "not_offered_by_login"));
 }
 
+// A Meta that answers as no sandbox does.
+
+/// The roles before a Graph that answers the n-th request (from 1) of a method and the end of a path as told; all else
+/// is an empty list.
+async fn before(answer: impl Fn(&str, &str, usize) -> Option<(u16, Value)> + Send + Sync + 'static) -> (Roles, Stub) {
+    let counts: Mutex<HashMap<String, usize>> = Mutex::default();
+    let stub = Stub::start(move |line, _| {
+        let (method, rest) = line.split_once(' ').unwrap();
+        let path = rest.split(['?', ' ']).next().unwrap();
+        let last = path.rsplit('/').next().unwrap();
+        let mut counts = counts.lock().unwrap();
+        let count = counts.entry(format!("{method} {last}")).or_default();
+        *count += 1;
+        let (status, body) = answer(method, last, *count).unwrap_or((200, json!({"data": []})));
+        (status, body.to_string())
+    })
+    .await;
+    let roles = Fixture { graph: Some(stub.url.clone()), writes: Writes::All, ..Fixture::new() }.start().await;
+    roles.keep(&sample("main")).await;
+    (roles, stub)
+}
+
+fn error(status: u16, code: i64, subcode: i64) -> Option<(u16, Value)> {
+    let error = json!({"message": "no", "type": "OAuthException", "code": code, "error_subcode": subcode});
+    Some((status, json!({ "error": error })))
+}
+
+fn methods(stub: &Stub) -> Vec<String> {
+    stub.seen().iter().map(|line| line.split(' ').next().unwrap().to_owned()).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn after_a_lost_answer_a_refusal_does_not_free_the_key() {
+    let (roles, stub) = before(|method, last, count| match (method, last, count) {
+        ("POST", "comments", 1) => error(500, 2, 0),
+        ("POST", "comments", 2) => error(403, 4, 0),
+        ("POST", "comments", _) => Some((200, json!({"id": "17500000000000001"}))),
+        _ => None,
+    })
+    .await;
+    let arguments = json!({"media_id": "17900000000000001", "message": "Once"});
+    let lost = roles.ig_refused("main", "create_comment", arguments.clone()).await;
+    assert_eq!((lost.code().as_str(), lost.json()["error"]["graph"]["code"].clone()), ("outcome_unknown", json!(2)));
+    assert_eq!(roles.ig_refused("main", "create_comment", arguments.clone()).await.code(), "rate_limited");
+    assert!(roles.ig("main", "create_comment", arguments).await["id"].is_string());
+    assert_eq!(methods(&stub), ["POST", "GET", "GET", "POST", "GET", "POST"], "each sending is looked before");
+}
+
+/// What a container's publishing meets: `publish` is the answer of `media_publish`, `container` of the looks at it.
+fn publishing(
+    publish: impl Fn(usize) -> Option<(u16, Value)>,
+    container: impl Fn(usize) -> Option<(u16, Value)>,
+) -> impl Fn(&str, &str, usize) -> Option<(u16, Value)> {
+    move |method, last, count| match (method, last) {
+        ("POST", "media") => Some((200, json!({"id": "18000000000000001"}))),
+        ("POST", "media_publish") => publish(count),
+        ("GET", "18000000000000001") => container(count),
+        _ => None,
+    }
+}
+
+fn status(code: &str) -> Option<(u16, Value)> {
+    Some((200, json!({"id": "18000000000000001", "status_code": code})))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_container_that_cannot_be_read_after_a_lost_answer_stays_unknown() {
+    let looks = |count| if count == 1 { status("FINISHED") } else { error(400, 100, 33) };
+    let (roles, stub) = before(publishing(|_| error(500, 2, 0), looks)).await;
+    for _ in 0..2 {
+        let came = roles.ig_refused("main", "publish_image", json!({"image_url": TEA})).await;
+        assert_eq!((came.status, came.code().as_str()), (502, "outcome_unknown"), "{}", came.text);
+        assert_eq!(came.json()["error"]["retryable"], true);
+    }
+    assert_eq!(stub.seen().iter().filter(|line| line.contains("media_publish")).count(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_container_that_is_gone_before_publishing_is_made_anew() {
+    let looks = |count| if count == 1 { status("IN_PROGRESS") } else { error(400, 100, 33) };
+    let (roles, stub) = before(publishing(|_| None, looks)).await;
+    let arguments = json!({"image_url": TEA, "wait_s": 0});
+    assert_eq!(roles.ig("main", "publish_image", arguments.clone()).await["state"], "processing");
+    let gone = roles.ig_refused("main", "publish_image", arguments.clone()).await;
+    assert!(gone.message().contains("make a new one"), "{}", gone.text);
+    roles.ig_refused("main", "publish_image", arguments).await;
+    let made = stub.seen().iter().filter(|line| line.starts_with("POST") && line.contains("/media ")).count();
+    assert_eq!(made, 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_refusal_at_publishing_frees_the_key_for_what_was_mended() {
+    let publish =
+        |count| if count == 1 { error(400, 36004, 2_207_010) } else { Some((200, json!({"id": "17900000000000001"}))) };
+    let (roles, _) = before(publishing(publish, |_| status("FINISHED"))).await;
+    let with = |caption: &str| json!({"image_url": TEA, "caption": caption, "idempotency_key": "k"});
+    assert_eq!(roles.ig_refused("main", "publish_image", with("too long")).await.code(), "rejected_by_meta");
+    assert_eq!(roles.ig("main", "publish_image", with("short")).await["media_id"], "17900000000000001");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn any_answer_of_publishing_that_names_no_post_is_looked_after() {
+    for answer in [
+        (500, json!({"error": {"message": "no", "code": 100, "error_subcode": 2_207_089}})),
+        (200, json!({"success": true})),
+    ] {
+        let looks = |count| status(if count == 1 { "FINISHED" } else { "PUBLISHED" });
+        let (roles, _) = before(publishing(move |_| Some(answer.clone()), looks)).await;
+        let value = roles.ig("main", "publish_image", json!({"image_url": TEA})).await;
+        assert_eq!((&value["state"], value["media_id"].is_null()), (&json!("published"), true), "{value}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_last_look_is_at_the_end_of_the_patience() {
+    let (roles, stub) = before(publishing(|_| None, |_| status("IN_PROGRESS"))).await;
+    let began = std::time::Instant::now();
+    assert_eq!(roles.ig("main", "publish_image", json!({"image_url": TEA, "wait_s": 5})).await["state"], "processing");
+    assert!(began.elapsed() >= Duration::from_secs(5), "{:?}", began.elapsed());
+    let looks = stub.seen().iter().filter(|line| line.contains("18000000000000001")).count();
+    assert_eq!(looks, 4, "at once, after 1 and 3 s, and at 5 s");
+}
+
 // The rest of the account.
 
 #[tokio::test(flavor = "multi_thread")]
@@ -647,6 +809,10 @@ async fn a_thread_is_marked_and_reacted_to() {
         let arguments = json!({"recipient_id": PEOPLE[0], "message_id": id, "reaction": reaction});
         assert_eq!(roles.ig("main", "react_to_message", arguments).await["success"], true);
     }
+    let sent = asked(&roles).iter().filter(|call| call.starts_with("POST") && call.ends_with("/messages")).count();
+    assert_eq!(sent, 3);
+    let nobody = json!({"recipient_id": "33010000000000009"});
+    assert_eq!(roles.ig_refused("main", "mark_conversation_seen", nobody).await.code(), "rejected_by_meta");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -658,7 +824,8 @@ async fn messages_need_the_page_and_its_token_is_never_seen() {
     roles.keep(&by_instagram_login("direct")).await;
     let list = roles.ig("direct", "list_conversations", json!({})).await;
     assert_eq!(list["conversations"].as_array().unwrap().len(), 4, "{list}");
-    assert!(asked(&roles).iter().all(|call| !call.contains(sandbox::PAGE_TOKEN)));
+    let own = roles.ig("main", "list_conversations", json!({})).await;
+    assert!(!own.to_string().contains(sandbox::PAGE_TOKEN), "{own}");
     roles.ig("main", "send_message", json!({"recipient_id": PEOPLE[0], "message": "Kept in the journal"})).await;
     assert!(roles.path("mcp.db").exists());
     for token in [sandbox::PAGE_TOKEN, sandbox::TOKEN] {

@@ -227,12 +227,13 @@ impl GraphError {
             (Some(said), _) => !matches!(said.code, -1 | 1 | 2) && self.status.is_some_and(|status| status < 500),
             (None, _) => self.status.is_some_and(|status| (400..500).contains(&status)),
         };
-        match self.kind {
-            ErrorKind::Unavailable | ErrorKind::ReduceData | ErrorKind::Timeout if !refused => {
-                Self { kind: ErrorKind::OutcomeUnknown, transient: false, ..self }
-            }
-            _ => self,
+        let passing = matches!(self.kind, ErrorKind::Unavailable | ErrorKind::ReduceData | ErrorKind::Timeout);
+        // Whatever a 5xx says: posts were seen to be live after one (content publishing, reported 2026).
+        let broke = self.status.is_some_and(|status| status >= 500);
+        if (passing && !refused) || broke {
+            return Self { kind: ErrorKind::OutcomeUnknown, transient: false, ..self };
         }
+        self
     }
 
     /// Whether the same read may succeed a moment later. Throttles are not meant.

@@ -519,6 +519,8 @@ pub enum ToolError {
         words: String,
         /// Whether the same call finds what was made.
         again: bool,
+        /// What Meta said, where it said something.
+        said: Option<Box<GraphError>>,
     },
     /// A dry run came to what would be sent; the frame makes the value of it.
     #[error("a dry run ends here")]

@@ -250,7 +250,8 @@ impl ParamKind {
     /// Which member of which row does not fit, where this kind has rows.
     fn stray_member(&self, came: &Value) -> Option<String> {
         let Self::Rows(members, _) = self else { return None };
-        let rows = came.as_array()?.iter().enumerate();
+        let parsed = came.as_str().and_then(|text| serde_json::from_str::<Value>(text).ok());
+        let rows = parsed.as_ref().unwrap_or(came).as_array()?.iter().enumerate();
         rows.filter_map(|(index, row)| Some((index + 1, Args::check(members, row.as_object()?).err()?)))
             .map(|(number, error)| format!("number {number}: {error}"))
             .next()
@@ -351,6 +352,10 @@ impl Args {
         let mut args = Map::new();
         for param in params {
             let value = match came.get(param.name).filter(|value| !value.is_null()) {
+                // Of an expression that found nothing: an empty list is sent as [].
+                Some(Value::String(text)) if param.required && text.trim().is_empty() => {
+                    return Err(refuse(param, &Value::String(text.clone())));
+                }
                 Some(value) => Some(param.kind.take(value).ok_or_else(|| refuse(param, value))?),
                 None if param.required => {
                     return Err(ArgumentError(format!(
@@ -445,6 +450,10 @@ pub fn object_schema(params: &[Param]) -> Map<String, Value> {
 }
 
 fn refuse(param: &Param, came: &Value) -> ArgumentError {
+    if matches!(param.kind, ParamKind::Id) && came.is_number() {
+        let name = param.name;
+        return ArgumentError(format!("{name}: send the id as text: as a number so long it may have been rounded"));
+    }
     if let Some(stray) = param.kind.stray_member(came) {
         return ArgumentError(format!("{}: {stray}", param.name));
     }
@@ -507,7 +516,7 @@ mod tests {
             (json!({"media_id": "../me"}), "media_id: must be an id of 1 to 32 digits, and \"../me\" came"),
             (
                 json!({"media_id": 17841400000000000123u64}),
-                "media_id: must be an id of 1 to 32 digits, and 17841400000000000123 came",
+                "media_id: send the id as text: as a number so long it may have been rounded",
             ),
             (
                 json!({"since": "yesterday"}),

@@ -30,7 +30,7 @@ pub const IDEMPOTENCY_KEY: Param = Param::new(
 );
 /// Beside [`IDEMPOTENCY_KEY`].
 pub const FORCE_NEW: Param =
-    Param::new("force_new", ParamKind::Flag, "Does it once more, though it was done.", "true").or("false");
+    Param::new("force_new", ParamKind::Flag, "Once more, though it was done.", "true").or("false");
 
 /// Of changing tools that may take longer than a call.
 pub const WAIT_S: Param = Param::new(
@@ -179,6 +179,13 @@ impl Writer {
         Ok(())
     }
 
+    /// As [`Writer::remember`] where an error is on its way out already, which must not be hidden by the journal's.
+    pub async fn settle(&mut self, state: Value) {
+        if let Err(error) = self.remember(state).await {
+            tracing::error!(%error, "how a write ended cannot be written down");
+        }
+    }
+
     /// Sends one change that must not happen twice. Where an earlier answer was lost, and where this one is, `find`
     /// looks for what was made.
     ///
@@ -200,11 +207,16 @@ impl Writer {
     where
         F: Fn() -> BoxFuture<'static, Result<Found, ToolError>>,
     {
-        if self.state()["sent"] == true {
+        let was_sent = self.state()["sent"] == true;
+        if was_sent {
             match find().await? {
                 Found::Made(value) => return Ok(value),
                 Found::Nothing => {}
-                Found::CannotLook => return Err(ToolError::unknown("an earlier call may have done it", false)),
+                Found::CannotLook => {
+                    let words = "an earlier call may have done it, and there is no way to look; another idempotency_key \
+                                 does it once more";
+                    return Err(ToolError::unknown(words, false));
+                }
             }
         }
         self.announce(std::slice::from_ref(request))?;
@@ -213,11 +225,14 @@ impl Writer {
             Err(ToolError::Graph(error)) if error.kind == ErrorKind::OutcomeUnknown => match find().await {
                 Ok(Found::Made(value)) => Ok(value),
                 // Nothing was found, which may only mean that it does not show yet: the next call looks again.
-                Ok(Found::Nothing) | Err(_) => Err(ToolError::unknown(error, true)),
-                Ok(Found::CannotLook) => Err(ToolError::unknown(error, false)),
+                Ok(Found::Nothing) | Err(_) => Err(ToolError::lost(error, true)),
+                Ok(Found::CannotLook) => Err(ToolError::lost(error, false)),
             },
             Err(error) => {
-                self.remember(Value::Null).await?;
+                // What an earlier call may have done stays written down: a refusal of this one says nothing of it.
+                if !was_sent {
+                    self.settle(Value::Null).await;
+                }
                 Err(error)
             }
             made => made,
@@ -239,7 +254,13 @@ pub enum Found {
 impl ToolError {
     /// An unknown outcome: `words` say what is known, `again` whether the same call finds what was made.
     pub fn unknown(words: impl fmt::Display, again: bool) -> Self {
-        Self::OutcomeUnknown { words: words.to_string(), again }
+        Self::OutcomeUnknown { words: words.to_string(), again, said: None }
+    }
+
+    /// The same of Meta's own refusal, or of an answer that was lost.
+    #[must_use]
+    pub fn lost(error: GraphError, again: bool) -> Self {
+        Self::OutcomeUnknown { words: error.to_string(), again, said: Some(Box::new(error)) }
     }
 }
 
@@ -261,7 +282,7 @@ pub(super) async fn answer(ask: Ask, run: WriteRun) -> Result<Map<String, Value>
         let done = run(ask, Writer { graph, dry: false, open: None }).await;
         // The same call once more sets the same state: nothing is made twice.
         let done = done.map_err(|error| match error {
-            ToolError::Graph(error) if error.kind == ErrorKind::OutcomeUnknown => ToolError::unknown(error, true),
+            ToolError::Graph(error) if error.kind == ErrorKind::OutcomeUnknown => ToolError::lost(error, true),
             error => error,
         })?;
         return tool.value(&args, &done.with(WAS_DRY_RUN.name, false));
@@ -278,10 +299,10 @@ async fn journalled(ask: Ask, run: WriteRun, graph: Arc<Session>) -> Result<Map<
     let key = format!("{}/{}/{short}", ask.account.client, tool.name);
     let waited = || ToolError::Graph(GraphError::of_kind(ErrorKind::Timeout));
     let _turn = timeout_at(graph.deadline(), journal.lock(&key)).await.map_err(|_| waited())?;
-    if args.flag(FORCE_NEW.name) {
-        journal.forget(&key).await?;
-    }
-    let entry = match journal.find(&key, now).await? {
+    let found = journal.find(&key, now).await?;
+    // Once more is for what was done. What is not finished is gone on with, or a repetition would do it twice.
+    let done_before = found.as_ref().is_some_and(|entry| entry.result.is_some());
+    let entry = match found.filter(|_| !(done_before && args.flag(FORCE_NEW.name))) {
         Some(entry) if entry.digest != digest => {
             let expected = "this key was used with other parameters; take another one";
             return Err(ArgumentError::of(IDEMPOTENCY_KEY.name, expected).into());
@@ -315,11 +336,17 @@ async fn journalled(ask: Ask, run: WriteRun, graph: Arc<Session>) -> Result<Map<
             }
             Ok(value)
         }
-        Err(ToolError::Graph(error)) if error.kind == ErrorKind::OutcomeUnknown => Err(ToolError::unknown(error, true)),
+        Err(ToolError::Graph(error)) if error.kind == ErrorKind::OutcomeUnknown => Err(ToolError::lost(error, true)),
         Err(error) => {
             // Refused before anything was made: the key is free for another try.
-            if journal.find(&key, now).await?.is_some_and(|entry| entry.state.is_null()) {
-                journal.forget(&key).await?;
+            let freed = async {
+                if journal.find(&key, now).await?.is_some_and(|entry| entry.state.is_null()) {
+                    journal.forget(&key).await?;
+                }
+                Ok::<_, JournalError>(())
+            };
+            if let Err(error) = freed.await {
+                tracing::error!(%error, tool = tool.name, "the key of a refused write cannot be freed");
             }
             Err(error)
         }

@@ -107,7 +107,7 @@ async fn comments_need_their_permission() {
     let mut lacking = faulty(sandbox::Fault::named("empty_data").unwrap());
     for (client, scopes, code) in [
         ("none", json!(["instagram_basic"]), 424),
-        ("all", json!(["instagram_basic", "instagram_manage_comments"]), 200),
+        ("all", json!(["instagram_basic", "pages_show_list", "instagram_manage_comments"]), 200),
     ] {
         (lacking["client_id"], lacking["scopes"]) = (client.into(), scopes);
         roles.keep(&lacking).await;

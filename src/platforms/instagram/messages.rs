@@ -13,7 +13,7 @@ use super::publish::public;
 use super::{MESSAGES, MESSAGES_INSTAGRAM, NOTE};
 use crate::clock::rfc3339;
 use crate::credential::{AccountKind, Login};
-use crate::graph::{ErrorKind, GraphError, Request, Session};
+use crate::graph::{GraphError, Request, Session};
 use crate::tool::column::moment;
 use crate::tool::param::{CURSOR, limit};
 use crate::tool::write::{DRY_RUN, FORCE_NEW, IDEMPOTENCY_KEY, KEY, REPEATED, WAS_DRY_RUN, WOULD_SEND};
@@ -339,7 +339,8 @@ async fn send_message(ask: Ask, mut writer: Writer) -> Result<Done, ToolError> {
     let closes = after(last, if human { HUMAN_AGENT } else { WINDOW });
     match closes {
         None => {
-            return Err(ToolError::Rejected("this person has not written to us: Meta has no cold messages".to_owned()));
+            let words = "this person has not written among the newest 20 messages: Meta has no cold messages";
+            return Err(ToolError::Rejected(words.to_owned()));
         }
         Some(at) if at <= ask.clock.now() => {
             let words = format!("the window closed at {}: it opens when they write again", rfc3339(at));
@@ -414,9 +415,6 @@ async fn act(ask: Ask, writer: Writer) -> Result<Done, ToolError> {
             .query("sender_action", "react")
             .query("payload", json!({ "message_id": message, "reaction": reaction }).to_string()),
     };
-    match writer.post_as(&inbox.graph, &request).await {
-        Ok(_) => Ok(Answer::Row(json!({ "success": true })).into()),
-        Err(ToolError::Graph(error)) if error.kind == ErrorKind::OutcomeUnknown => Err(ToolError::unknown(error, true)),
-        Err(error) => Err(of_window(error)),
-    }
+    writer.post_as(&inbox.graph, &request).await.map_err(of_window)?;
+    Ok(Answer::Row(json!({ "success": true })).into())
 }

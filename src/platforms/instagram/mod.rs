@@ -84,29 +84,32 @@ pub const CATALOGUE: &[Tool] = &[
     more::SET_WEBHOOK_FIELDS,
 ];
 
+/// With Facebook Login the account is reached through its Page: of these one.
+const PAGE: &[&str] = &["pages_read_engagement", "pages_show_list"];
 /// Permissions of every tool, Facebook Login.
-const BASIC: &[&[&str]] = &[&["instagram_basic"]];
+const BASIC: &[&[&str]] = &[&["instagram_basic"], PAGE];
 /// Permissions of every tool, Instagram Login.
 const BASIC_INSTAGRAM: &[&[&str]] = &[&["instagram_business_basic"]];
 /// Those of numbers.
-const INSIGHTS: &[&[&str]] = &[&["instagram_basic"], &["instagram_manage_insights"]];
+const INSIGHTS: &[&[&str]] = &[&["instagram_basic"], PAGE, &["instagram_manage_insights"]];
 const INSIGHTS_INSTAGRAM: &[&[&str]] = &[&["instagram_business_basic"], &["instagram_business_manage_insights"]];
 
 /// Those of comments, and of posts that tag the account.
-const COMMENTS: &[&[&str]] = &[&["instagram_basic"], &["instagram_manage_comments"]];
+const COMMENTS: &[&[&str]] = &[&["instagram_basic"], PAGE, &["instagram_manage_comments"]];
 const COMMENTS_INSTAGRAM: &[&[&str]] = &[&["instagram_business_basic"], &["instagram_business_manage_comments"]];
 /// Those of publishing.
-const PUBLISH: &[&[&str]] = &[&["instagram_basic"], &["instagram_content_publish"]];
+const PUBLISH: &[&[&str]] = &[&["instagram_basic"], PAGE, &["instagram_content_publish"]];
 const PUBLISH_INSTAGRAM: &[&[&str]] = &[&["instagram_business_basic"], &["instagram_business_content_publish"]];
 
 /// Those of deleting posts, likes, events, products and webhooks; Facebook Login only.
-const CONTENTS: &[&[&str]] = &[&["instagram_basic"], &["instagram_manage_contents"]];
-const ENGAGEMENT: &[&[&str]] = &[&["instagram_basic"], &["instagram_manage_engagement"]];
-const EVENTS: &[&[&str]] = &[&["instagram_basic"], &["instagram_manage_upcoming_events"]];
-const SHOPPING: &[&[&str]] = &[&["instagram_basic"], &["catalog_management"], &["instagram_shopping_tag_products"]];
+const CONTENTS: &[&[&str]] = &[&["instagram_basic"], PAGE, &["instagram_manage_contents"]];
+const ENGAGEMENT: &[&[&str]] = &[&["instagram_basic"], PAGE, &["instagram_manage_engagement"]];
+const EVENTS: &[&[&str]] = &[&["instagram_basic"], PAGE, &["instagram_manage_upcoming_events"]];
+const SHOPPING: &[&[&str]] =
+    &[&["instagram_basic"], PAGE, &["catalog_management"], &["instagram_shopping_tag_products"]];
 const WEBHOOKS: &[&[&str]] = &[&["instagram_basic"], &["pages_manage_metadata"]];
 /// Those of messages.
-const MESSAGES: &[&[&str]] = &[&["instagram_basic"], &["instagram_manage_messages"], &["pages_manage_metadata"]];
+const MESSAGES: &[&[&str]] = &[&["instagram_basic"], PAGE, &["instagram_manage_messages"], &["pages_manage_metadata"]];
 const MESSAGES_INSTAGRAM: &[&[&str]] = &[&["instagram_business_basic"], &["instagram_business_manage_messages"]];
 
 /// Says that there is more than was read.

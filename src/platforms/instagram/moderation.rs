@@ -242,8 +242,9 @@ async fn hide_comment(ask: Ask, writer: Writer) -> Result<Done, ToolError> {
     let hide = ask.args.flag("hide");
     let node = ask.graph.get(&Request::new("{}", &[comment])?.fields("id,user{id},from{id}")).await?;
     let mut made = writer.post(&Request::new("{}", &[comment])?.query("hide", hide.to_string())).await?;
-    made["hidden"] = hide.into();
-    if hide && is_ours(&node, ask.id(AccountKind::Instagram)?) {
+    let done = made["success"] == true;
+    made["hidden"] = if done { hide.into() } else { Value::Null };
+    if done && hide && is_ours(&node, ask.id(AccountKind::Instagram)?) {
         made["hidden"] = false.into();
         made["note"] = "a comment of the account itself stays visible".into();
     }

@@ -7,8 +7,7 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
-use futures_util::future::BoxFuture;
-use futures_util::stream::{self, StreamExt as _, TryStreamExt as _};
+use futures_util::future::{BoxFuture, try_join_all};
 use jiff::{SignedDuration, Timestamp};
 use reqwest::Url;
 use serde::{Deserialize, Serialize};
@@ -201,6 +200,28 @@ pub(super) const PUBLISH_STORY: Tool = publishing("publish_story")
     .example(r#"{"image_url":"https://example.com/today.jpg"}"#)
     .change(|ask, writer| Box::pin(publish(ask, writer, Post::Story)));
 
+const CREATE_MEDIA_CONTAINER_PARAMS: &[Param] = &[
+    Param::new("kind", ParamKind::Word(Post::WORDS), "What it will be.", "\"image\"").required(),
+    IMAGE_URL,
+    VIDEO_URL,
+    ITEMS,
+    CAPTION,
+    ALT_TEXT,
+    COVER_URL,
+    THUMB_OFFSET,
+    SHARE_TO_FEED,
+    AUDIO_NAME,
+    TRIAL,
+    LOCATION,
+    TAGS,
+    COLLABORATORS,
+    AI,
+    WAIT_S,
+    IDEMPOTENCY_KEY,
+    FORCE_NEW,
+    DRY_RUN,
+];
+
 pub(super) const CREATE_MEDIA_CONTAINER: Tool = Tool::write("create_media_container", AccountKind::Instagram)
     .about(
         "Stages a post without publishing it, for approval steps: nobody sees it until publish_container. Meta keeps it \
@@ -208,27 +229,7 @@ pub(super) const CREATE_MEDIA_CONTAINER: Tool = Tool::write("create_media_contai
     )
     .needs(PUBLISH)
     .needs_instagram(PUBLISH_INSTAGRAM)
-    .params(&[
-        Param::new("kind", ParamKind::Word(Post::WORDS), "What it will be.", "\"image\"").required(),
-        IMAGE_URL,
-        VIDEO_URL,
-        ITEMS,
-        CAPTION,
-        ALT_TEXT,
-        COVER_URL,
-        THUMB_OFFSET,
-        SHARE_TO_FEED,
-        AUDIO_NAME,
-        TRIAL,
-        LOCATION,
-        TAGS,
-        COLLABORATORS,
-        AI,
-        WAIT_S,
-        IDEMPOTENCY_KEY,
-        FORCE_NEW,
-        DRY_RUN,
-    ])
+    .params(CREATE_MEDIA_CONTAINER_PARAMS)
     .example(r#"{"kind":"image","image_url":"https://example.com/tea.jpg","caption":"For approval"}"#)
     .row(&[
         Column::text("state").made().about("staged, or processing: the same call again goes on"),
@@ -299,20 +300,28 @@ impl Stage {
         Self::deserialize(writer.state()).unwrap_or_default()
     }
 
+    fn state(&self) -> Value {
+        serde_json::to_value(self).expect("ids and numbers are JSON")
+    }
+
     async fn keep(&self, writer: &mut Writer) -> Result<(), ToolError> {
-        writer.remember(serde_json::to_value(self).expect("ids and numbers are JSON")).await
+        writer.remember(self.state()).await
     }
 }
+
+/// What publishing and reading the link may take of a call's time.
+const TIME_TO_PUBLISH: Duration = Duration::from_secs(5);
 
 /// Until when a call waits for Meta to take a file in.
 fn patience(ask: &Ask) -> Instant {
     let wait = ask.args.int(WAIT_S.name).and_then(|seconds| u64::try_from(seconds).ok()).unwrap_or(30);
-    (ask.arrived + Duration::from_secs(wait)).min(ask.graph.deadline() - Duration::from_secs(2))
+    (ask.arrived + Duration::from_secs(wait)).min(ask.graph.deadline() - TIME_TO_PUBLISH)
 }
 
 async fn publish(ask: Ask, mut writer: Writer, kind: Post) -> Result<Done, ToolError> {
     let note = check(&ask, kind)?;
-    let Some(stage) = prepare(&ask, &mut writer, kind).await? else {
+    check_collaborators(&ask).await?;
+    let Some(stage) = prepare(&ask, &mut writer, kind, true).await? else {
         return Ok(processing(&Stage::of(&writer), note));
     };
     finish(
@@ -327,8 +336,10 @@ async fn publish(ask: Ask, mut writer: Writer, kind: Post) -> Result<Done, ToolE
 
 async fn stage(ask: Ask, mut writer: Writer) -> Result<Done, ToolError> {
     let kind = Post::of_word(ask.args.text("kind").unwrap_or_default());
+    check_kind(&ask.args, kind)?;
     let note = check(&ask, kind)?;
-    let made = prepare(&ask, &mut writer, kind).await?;
+    check_collaborators(&ask).await?;
+    let made = prepare(&ask, &mut writer, kind, false).await?;
     let container = made.as_ref().and_then(|stage| stage.container.as_deref());
     let expires = writer.began().and_then(|began| began.checked_add(SignedDuration::from_hours(24)).ok());
     let row = json!({
@@ -359,8 +370,8 @@ fn get_container_status(ask: Ask) -> BoxFuture<'static, Result<Done, ToolError>>
         let fields = "id,status,status_code,copyright_check_status";
         let mut node = ask.graph.get(&Request::new("{}", &[&id])?.fields(fields)).await?;
         let words = node["status"].as_str().unwrap_or_default();
-        let subcode = words.rsplit(' ').next().filter(|_| words.starts_with("Error")).and_then(|at| at.parse().ok());
-        node["error_subcode"] = subcode.map_or(Value::Null, |code: i64| code.into());
+        let subcode = subcode_of(words).filter(|_| words.starts_with("Error"));
+        node["error_subcode"] = subcode.map_or(Value::Null, Value::from);
         node["state"] = state_of(&node).word().into();
         Ok(Answer::Row(node).into())
     })
@@ -404,6 +415,9 @@ fn check(ask: &Ask, kind: Post) -> Result<Option<String>, ToolError> {
     if args.has("alt_text") && kind != Post::Image {
         return wrong("alt_text", "only pictures have one; of an album's items each its own");
     }
+    if args.has("cover_url") && args.has("thumb_offset_ms") {
+        return wrong("thumb_offset_ms", "a reel has one cover: send either cover_url or thumb_offset_ms");
+    }
     if args.has("cover_url") {
         public(args.text("cover_url").unwrap_or_default(), "cover_url")?;
     }
@@ -417,6 +431,62 @@ fn check(ask: &Ask, kind: Post) -> Result<Option<String>, ToolError> {
     Ok((!notes.is_empty()).then(|| notes.join("; ")))
 }
 
+/// Of a staged post's parameters those that its kind takes.
+fn check_kind(args: &Args, kind: Post) -> Result<(), ArgumentError> {
+    let takes: &[&str] = match kind {
+        Post::Image => {
+            &["image_url", "caption", "alt_text", "location_id", "user_tags", "collaborators", "is_ai_generated"]
+        }
+        Post::Reel => &[
+            "video_url",
+            "caption",
+            "cover_url",
+            "thumb_offset_ms",
+            "audio_name",
+            "trial",
+            "location_id",
+            "user_tags",
+            "collaborators",
+            "is_ai_generated",
+        ],
+        Post::Carousel => &["items", "caption", "location_id", "collaborators", "is_ai_generated"],
+        Post::Story => &["image_url", "video_url", "user_tags"],
+    };
+    let frame = [&IDEMPOTENCY_KEY, &FORCE_NEW, &DRY_RUN, &WAIT_S];
+    let always =
+        |name: &str| name == "kind" || name == SHARE_TO_FEED.name || frame.iter().any(|param| param.name == name);
+    let stray = CREATE_MEDIA_CONTAINER_PARAMS.iter().map(|param| param.name);
+    match stray.filter(|name| args.has(name) && !always(name)).find(|name| !takes.contains(name)) {
+        Some(name) => Err(ArgumentError::of(name, "a post of this kind takes none")),
+        None if kind != Post::Reel && !args.flag(SHARE_TO_FEED.name) => {
+            Err(ArgumentError::of(SHARE_TO_FEED.name, "only reels have it"))
+        }
+        None => Ok(()),
+    }
+}
+
+/// The account is no co-author of its own post: Meta would refuse it after the file was fetched. Its name is read once.
+async fn check_collaborators(ask: &Ask) -> Result<(), ToolError> {
+    let names = ask.args.list("collaborators");
+    if names.is_empty() {
+        return Ok(());
+    }
+    let key = format!("username/{}/{:?}", ask.account.client, ask.account.updated_at);
+    let own = match ask.memory.get(&key) {
+        Some(own) => own,
+        None => {
+            let own = ask.graph.get(&ask.own("{}")?.fields("id,username")).await?["username"].take();
+            ask.memory.put(key, own.clone(), Duration::from_secs(3600));
+            own
+        }
+    };
+    let is_own = |name: &str| own.as_str().is_some_and(|own| own.eq_ignore_ascii_case(bare(name)));
+    if names.into_iter().any(is_own) {
+        return Err(ArgumentError::of("collaborators", "the account itself is the author already").into());
+    }
+    Ok(())
+}
+
 /// One picture or one video, at a public address.
 fn check_files(args: &Args, notes: &mut Vec<String>) -> Result<(), ArgumentError> {
     match (args.text("image_url"), args.text("video_url")) {
@@ -426,7 +496,12 @@ fn check_files(args: &Args, notes: &mut Vec<String>) -> Result<(), ArgumentError
                 notes.push("Meta documents JPEG only; the picture's address ends in something else".to_owned());
             }
         }
-        (None, Some(video)) => drop(public(video, "video_url")?),
+        (None, Some(video)) => {
+            public(video, "video_url")?;
+            if args.has("alt_text") {
+                return Err(ArgumentError::of("alt_text", "only pictures have one"));
+            }
+        }
         _ => return Err(ArgumentError::of("image_url", "send either image_url or video_url")),
     }
     for name in ["x", "y"] {
@@ -466,7 +541,11 @@ pub(super) fn public(text: &str, name: &str) -> Result<Url, ArgumentError> {
 async fn quota(ask: &Ask) -> Result<Option<Value>, ToolError> {
     let request = ask.own("{}/content_publishing_limit")?.fields("quota_usage,config");
     let mut answer = ask.graph.get(&request).await?;
-    Ok(answer["data"].get_mut(0).map(Value::take).map(with_rest))
+    match answer["data"].get_mut(0).map(Value::take) {
+        Some(row) if row.is_object() => Ok(Some(with_rest(row))),
+        Some(_) => Err(GraphError::malformed().into()),
+        None => Ok(None),
+    }
 }
 
 /// What is left, where both are known, and the window in hours.
@@ -586,18 +665,22 @@ fn publish_request(ask: &Ask, stage: &Stage) -> Result<Request, ToolError> {
 
 // The machine.
 
-/// Brings it to a container that is written down; `None` when the time is over before.
-async fn prepare(ask: &Ask, writer: &mut Writer, kind: Post) -> Result<Option<Stage>, ToolError> {
+/// Brings it to a container that is written down; `None` when the time is over before. `publishes` says whether it
+/// will be published then.
+async fn prepare(ask: &Ask, writer: &mut Writer, kind: Post, publishes: bool) -> Result<Option<Stage>, ToolError> {
     let mut stage = Stage::of(writer);
     if stage.container.is_some() {
         return Ok(Some(stage));
     }
-    if stage.items.is_empty() {
+    if publishes && stage.items.is_empty() {
         stage.quota_left = check_quota(ask).await?;
     }
+    // A dry run shows every request; ids that are to come are named.
+    let last = Stage { container: Some("<the container's id>".to_owned()), ..Stage::default() };
+    let last = publishes.then(|| publish_request(ask, &last)).transpose()?;
     if kind != Post::Carousel {
         let request = container_request(ask, &ask.args, kind, false)?;
-        writer.announce(std::slice::from_ref(&request))?;
+        writer.announce(&[Some(request.clone()), last].into_iter().flatten().collect::<Vec<_>>())?;
         ask.progress.tell(1, STEPS, "Meta fetches the file");
         stage.container = Some(make(writer, &request).await?);
         stage.keep(writer).await?;
@@ -606,16 +689,18 @@ async fn prepare(ask: &Ask, writer: &mut Writer, kind: Post) -> Result<Option<St
     let items = ask.args.rows("items");
     let requests = items.iter().map(|item| container_request(ask, item, kind, true));
     let requests = requests.collect::<Result<Vec<_>, _>>()?;
-    writer.announce(&requests)?;
+    let parent = parent_request(ask, &["<the items' ids>".to_owned()])?;
+    writer.announce(&requests.iter().cloned().chain([parent]).chain(last).collect::<Vec<_>>())?;
     ask.progress.tell(1, STEPS, "Meta fetches the album's files");
-    if stage.items.is_empty() {
-        // Ten at once have earned a code 4.
-        let this = &*writer;
-        let numbered = requests
+    // Two at a time: ten at once have earned a code 4. Each pair is written down, so that no item is made twice.
+    for pair in requests[stage.items.len().min(requests.len())..].chunks(2) {
+        let (first, this) = (stage.items.len(), &*writer);
+        let made = pair
             .iter()
             .enumerate()
-            .map(|(index, request)| async move { make(this, request).await.map_err(|error| of_item(index, error)) });
-        stage.items = stream::iter(numbered.collect::<Vec<_>>()).buffered(2).try_collect().await?;
+            .map(|(at, request)| async move { make(this, request).await.map_err(|error| of_item(first + at, error)) });
+        let made = try_join_all(made).await?;
+        stage.items.extend(made);
         stage.keep(writer).await?;
     }
     for (index, item) in stage.items.iter().enumerate() {
@@ -623,8 +708,13 @@ async fn prepare(ask: &Ask, writer: &mut Writer, kind: Post) -> Result<Option<St
             Ok(State::InProgress) => return Ok(None),
             Ok(State::Finished | State::Published) => {}
             Ok(state) => {
-                writer.remember(Value::Null).await?;
+                writer.settle(Value::Null).await;
                 return Err(of_item(index, state.refusal()));
+            }
+            Err(ToolError::Graph(error)) if error.is_not_visible() => {
+                writer.settle(Value::Null).await;
+                let words = "Meta no longer has it; the same call makes it anew".to_owned();
+                return Err(of_item(index, ToolError::Rejected(words)));
             }
             Err(error) => return Err(error),
         }
@@ -694,7 +784,9 @@ impl State {
 
     fn refusal(self) -> ToolError {
         let words = match self {
-            Self::Error(words) => format!("Meta could not take the file: {words}. {}", advice(&words)),
+            Self::Error(words) => {
+                format!("Meta could not take the file: {}. {}", words.trim_end_matches('.'), advice(&words))
+            }
             Self::Expired(words) => format!("the staged post has expired after 24 hours: {words}. Make a new one"),
             state => format!("the staged post is {}", state.word()),
         };
@@ -702,16 +794,21 @@ impl State {
     }
 }
 
+/// The subcode at the end of Meta's text.
+fn subcode_of(words: &str) -> Option<i64> {
+    words.trim_end_matches('.').rsplit(' ').next()?.parse().ok()
+}
+
 /// What to change, by the subcode that Meta's text names (content publishing, error codes, 2026).
 fn advice(words: &str) -> &'static str {
-    match words.rsplit(' ').next().unwrap_or_default().trim_end_matches('.') {
-        "2207026" => "Send MP4 or MOV with H.264 or HEVC",
-        "2207003" | "2207052" => "Put the file where anyone can fetch it, without redirects to a login",
-        "2207004" => "Send a picture of at most 8 MB",
-        "2207005" => "Send a JPEG",
-        "2207009" => "Bring the picture between 4:5 and 1.91:1",
-        "2207010" => "Shorten the caption to 2200 characters",
-        "2207020" | "2207032" | "2207053" => "Make it once more",
+    match subcode_of(words).unwrap_or_default() {
+        2_207_026 => "Send MP4 or MOV with H.264 or HEVC",
+        2_207_003 | 2_207_052 => "Put the file where anyone can fetch it, without redirects to a login",
+        2_207_004 => "Send a picture of at most 8 MB",
+        2_207_005 => "Send a JPEG",
+        2_207_009 => "Bring the picture between 4:5 and 1.91:1",
+        2_207_010 => "Shorten the caption to 2200 characters",
+        2_207_020 | 2_207_032 | 2_207_053 => "Make it once more",
         _ => "Check format, size and length of the file",
     }
 }
@@ -762,11 +859,12 @@ async fn settled(ask: &Ask, container: &str) -> Result<State, ToolError> {
     let mut waits = LOOKS_S.into_iter().chain(std::iter::repeat(30));
     loop {
         let state = look(&ask.graph, container).await?;
-        let next = Instant::now() + Duration::from_secs(waits.next().unwrap_or(30));
-        if !matches!(state, State::InProgress) || next > until {
+        let now = Instant::now();
+        if !matches!(state, State::InProgress) || now >= until {
             return Ok(state);
         }
-        sleep_until(next).await;
+        // The last look is at the end of the patience, whatever the steps before.
+        sleep_until((now + Duration::from_secs(waits.next().unwrap_or(30))).min(until)).await;
     }
 }
 
@@ -790,21 +888,37 @@ async fn finish(
     let Some(container) = stage.container.clone() else { return Err(ToolError::Fault("there is no container")) };
     loop {
         ask.progress.tell(2, STEPS, "Meta takes the file in");
-        match settled(ask, &container).await? {
+        let state = match settled(ask, &container).await {
+            // Publishing was asked for, and what came of it cannot be seen now.
+            Err(error) if stage.sent => {
+                return Err(ToolError::unknown(format!("container {container}: {error}"), true));
+            }
+            Err(ToolError::Graph(error)) if error.is_not_visible() => {
+                writer.settle(Value::Null).await;
+                let words = format!("Meta no longer has the staged post {container}; make a new one");
+                return Err(ToolError::Rejected(words));
+            }
+            state => state?,
+        };
+        match state {
             State::Finished => {}
             State::InProgress => return Ok(processing(&stage, note)),
             State::Published => return found(ask, writer, &stage, shown, note).await,
             state => {
                 // The next call begins anew: this container will never be published.
-                writer.remember(Value::Null).await?;
+                writer.settle(Value::Null).await;
                 return Err(state.refusal());
             }
         }
         ask.progress.tell(3, STEPS, "publishing");
-        stage.sent = true;
+        let was_sent = std::mem::replace(&mut stage.sent, true);
         stage.keep(writer).await?;
-        match writer.post(&publish_request(ask, &stage)?).await {
-            Ok(made) => return published(ask, &stage, Some(id_of(&made)?), note).await,
+        let made = writer.post(&publish_request(ask, &stage)?).await;
+        // An answer without an id tells no more than one that is lost.
+        let made =
+            made.and_then(|made| id_of(&made).map_err(|_| GraphError::of_kind(ErrorKind::OutcomeUnknown).into()));
+        match made {
+            Ok(id) => return published(ask, &stage, Some(id), note).await,
             Err(ToolError::Graph(error)) if error.codes() == (9007, 2_207_027) => {
                 let next = Instant::now() + Duration::from_secs(2);
                 if next > patience(ask) {
@@ -816,10 +930,17 @@ async fn finish(
                 return match look(&ask.graph, &container).await {
                     Ok(State::Published) => found(ask, writer, &stage, shown, note).await,
                     Ok(_) if error.kind != ErrorKind::OutcomeUnknown => Err(error.into()),
-                    _ => Err(ToolError::unknown(format!("container {container}: {error}"), true)),
+                    _ => Err(ToolError::lost(error, true)),
                 };
             }
-            Err(error) => return Err(error),
+            Err(error) => {
+                // A refusal for good frees the key; after any other the same call goes on with this container.
+                let refused = matches!(&error, ToolError::Graph(error) if error.kind == ErrorKind::Rejected);
+                stage.sent = was_sent;
+                let state = if refused && !was_sent { Value::Null } else { stage.state() };
+                writer.settle(state).await;
+                return Err(error);
+            }
         }
     }
 }
@@ -840,6 +961,9 @@ async fn found(
     shown: Shown<'_>,
     note: Option<String>,
 ) -> Result<Done, ToolError> {
+    if !shown.known {
+        return published(ask, stage, None, note).await;
+    }
     let since = writer.began().and_then(|began| began.checked_sub(CLOCKS_DIFFER).ok()).unwrap_or(Timestamp::MAX);
     let edge = if shown.story { "{}/stories" } else { "{}/media" };
     let page = ask.graph.page(&ask.own(edge)?.fields("id,caption,timestamp"), None, 5).await;
@@ -850,10 +974,14 @@ async fn found(
     let rows = page.map(|page| page.rows).unwrap_or_default();
     let matching: Vec<&Value> = rows.iter().filter(is_it).collect();
     let id = match matching[..] {
-        [only] if shown.known => only["id"].as_str().map(str::to_owned),
+        [only] => only["id"].as_str().map(str::to_owned),
         _ => None,
     };
-    published(ask, stage, id, note).await
+    // Without a caption nothing but the time tells it from what somebody else posts in the app.
+    let unsure = id.is_some() && shown.caption.is_none();
+    let unsure = unsure.then(|| "the only post since the call: its answer was lost".to_owned());
+    let notes: Vec<String> = note.into_iter().chain(unsure).collect();
+    published(ask, stage, id, (!notes.is_empty()).then(|| notes.join("; "))).await
 }
 
 /// The value of a post that is out.

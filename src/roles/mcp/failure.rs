@@ -156,13 +156,17 @@ fn tool(error: ToolError, platform: Platform, needs: &str) -> Failure {
         }
         ToolError::NearLimit(wait) | ToolError::QuotaUsed { wait, .. } => (limited(told, wait), true),
         ToolError::Rejected(_) => (fail(StatusCode::UNPROCESSABLE_ENTITY, "rejected_by_meta", told), false),
-        ToolError::OutcomeUnknown { again, .. } => {
+        ToolError::OutcomeUnknown { again, said, .. } => {
             let advice = if again { "the same call finds what was made" } else { "look before repeating it" };
             let message = format!("the change may have happened: {told}; {advice}");
-            (fail(StatusCode::BAD_GATEWAY, "outcome_unknown", message), again)
+            let failure = fail(StatusCode::BAD_GATEWAY, "outcome_unknown", message).with("retryable", again);
+            return match said {
+                Some(error) => with_graph(failure, &error),
+                None => failure,
+            };
         }
         ToolError::Journal(_) => {
-            let message = format!("{told}; nothing was sent. [mcp] state names the file");
+            let message = format!("{told}; nothing more was sent. [mcp] state names the file");
             (fail(StatusCode::SERVICE_UNAVAILABLE, "state_unavailable", message), true)
         }
         ToolError::Graph(error) => return graph(&error, platform, needs),

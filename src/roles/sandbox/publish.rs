@@ -10,6 +10,7 @@
 //! | `.gif` | 36001/2207005 |
 //! | `slow` | a video that is never ready |
 //! | `broken` | a video that ends in ERROR |
+//! | `lost-publish` | it is published, and answered with code 2 the first time |
 //!
 //! | in a caption | |
 //! | --- | --- |
@@ -431,7 +432,9 @@ fn publish(call: &Call<'_>, profile: &'static Profile) -> Result<Value, Refusal>
     if state.meets("[hang:publish]", caption.as_deref(), &id) {
         call.hang();
     }
-    if state.meets("[lost:publish]", caption.as_deref(), &id) {
+    let lost =
+        state.meets("[lost:publish]", caption.as_deref(), &id) || state.meets("lost-publish", Some(&found.url), &id);
+    if lost {
         return Err(Refusal::transient());
     }
     if state.meets("[spam:publish]", caption.as_deref(), &id) {

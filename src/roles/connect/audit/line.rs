@@ -66,7 +66,7 @@ pub enum Event {
     Save,
     /// The save, reseal or removal announced before did not happen, as far as the store says.
     SaveFailed,
-    /// A save whose outcome was not known did happen.
+    /// A save, reseal or removal whose outcome was not known did happen.
     SaveConfirmed,
     /// A credential is about to be removed.
     Remove,
