@@ -19,18 +19,17 @@ use super::{ArgumentError, Ask, Column, Param, ParamKind, ToolError, WriteRun, c
 use crate::graph::{ErrorKind, GraphError, Request, Session};
 
 /// Of every changing tool: check, and say what would be sent.
-pub const DRY_RUN: Param =
-    Param::new("dry_run", ParamKind::Flag, "Checks everything and sends nothing.", "true").or("false");
+pub const DRY_RUN: Param = Param::new("dry_run", ParamKind::Flag, "Checks only, sends nothing.", "true").or("false");
 /// Of every changing tool that is not idempotent by nature.
 pub const IDEMPOTENCY_KEY: Param = Param::new(
     "idempotency_key",
     ParamKind::Text(64),
-    "The same key does it once in 7 days; without one, the same parameters once in an hour.",
+    "A key does it once in 7 days; without one, the same parameters once an hour.",
     "\"post-2026-11-20\"",
 );
 /// Beside [`IDEMPOTENCY_KEY`].
 pub const FORCE_NEW: Param =
-    Param::new("force_new", ParamKind::Flag, "Does it once more, though it was done.", "true").or("false");
+    Param::new("force_new", ParamKind::Flag, "Does it again, though done.", "true").or("false");
 
 /// Of changing tools that may take longer than a call.
 pub const WAIT_S: Param = Param::new(
