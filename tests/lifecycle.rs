@@ -186,6 +186,24 @@ fn a_taken_port_is_told_with_its_key() {
 }
 
 #[test]
+fn a_role_that_cannot_start_beside_connect_leaves_no_open_trail() {
+    let folder = folder();
+    let held = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let at = held.local_addr().unwrap().to_string();
+    let mut variables = RIGHT.to_vec();
+    variables.extend([
+        ("AIVIARY__CONNECT__INTERNAL", "127.0.0.1:0"),
+        ("AIVIARY__MCP__INSTAGRAM__LISTEN", "127.0.0.1:0"),
+        ("AIVIARY__MCP__META_ADS__LISTEN", &at),
+    ]);
+    let (code, _, err) = Served::start(folder.path(), &["serve", "all"], &variables).ended();
+    assert_eq!(code, Some(1), "{err}");
+    assert!(err.contains("is taken by another process"), "{err}");
+    let trail: Vec<_> = fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    assert!(trail.is_empty(), "nothing was opened: {trail:?}");
+}
+
+#[test]
 fn an_interface_that_is_not_there_may_come_yet() {
     let mut variables = RIGHT.to_vec();
     variables.push(("AIVIARY__CONNECT__INTERNAL", "nosuch0:3006"));

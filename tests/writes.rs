@@ -659,8 +659,11 @@ async fn messages_need_the_page_and_its_token_is_never_seen() {
     let list = roles.ig("direct", "list_conversations", json!({})).await;
     assert_eq!(list["conversations"].as_array().unwrap().len(), 4, "{list}");
     assert!(asked(&roles).iter().all(|call| !call.contains(sandbox::PAGE_TOKEN)));
-    roles.ig("main", "list_conversations", json!({})).await;
-    assert!(!support::logs().text().contains(sandbox::PAGE_TOKEN));
+    roles.ig("main", "send_message", json!({"recipient_id": PEOPLE[0], "message": "Kept in the journal"})).await;
+    assert!(roles.path("mcp.db").exists());
+    for token in [sandbox::PAGE_TOKEN, sandbox::TOKEN] {
+        support::assert_no_token(roles.folder.path(), token);
+    }
 }
 
 /// The role as a process of its own, on the connect and the sandbox of `roles`.

@@ -77,9 +77,10 @@ async fn serve(config: &Config, secrets: &Secrets, roles: &[Role], data: Option<
     let mut serving: JoinSet<Result<(), StartError>> = JoinSet::new();
     let mut bound: Vec<(Role, SocketAddr)> = Vec::new();
     let mut own = None;
-    // All are bound and open before the first serves.
+    // All are bound and open before the first serves; connect last, as its trail tells of each opening.
     let mut ready: Vec<(Role, Running)> = Vec::new();
-    for role in roles {
+    let (connect, others): (Vec<Role>, Vec<Role>) = roles.iter().partition(|role| **role == Role::Connect);
+    for role in others.into_iter().chain(connect) {
         let running = match role {
             Role::Connect => {
                 let running = connect::start(config.connect(secrets)?).await?;
@@ -90,9 +91,14 @@ async fn serve(config: &Config, secrets: &Secrets, roles: &[Role], data: Option<
             Role::MetaAds => Running::Mcp(mcp::start(config.mcp(Platform::MetaAds, secrets)?).await?),
             Role::Sandbox => Running::Sandbox(sandbox::start(config.sandbox()).await?),
         };
-        bound.extend(running.addresses().into_iter().map(|address| (*role, address)));
-        ready.push((*role, running));
+        bound.extend(running.addresses().into_iter().map(|address| (role, address)));
+        ready.push((role, running));
     }
+    let watched = ready.last().and_then(|(_, running)| running.local());
+    for (_, running) in ready {
+        serving.spawn(running.serve(stop.clone()));
+    }
+    let mut failed = None;
     if let (Some(_), Some(connect)) = (data, own) {
         // A repeat of what is stored changes nothing.
         let caller = Caller {
@@ -101,11 +107,10 @@ async fn serve(config: &Config, secrets: &Secrets, roles: &[Role], data: Option<
             request_id: "start".to_owned(),
         };
         let sample = sandbox::sample_credential().to_string();
-        connect.save(sample.as_bytes(), None, &caller).await.map_err(StartError::failed)?;
-    }
-    let watched = ready.first().and_then(|(_, running)| running.local());
-    for (_, running) in ready {
-        serving.spawn(running.serve(stop.clone()));
+        if let Err(error) = connect.save(sample.as_bytes(), None, &caller).await {
+            failed = Some(StartError::failed(error));
+            stop.cancel();
+        }
     }
     server::announce_ready();
     if let Some(at) = watched {
@@ -117,9 +122,9 @@ async fn serve(config: &Config, secrets: &Secrets, roles: &[Role], data: Option<
         print(&first_steps(&bound, data))?;
     }
     // A role that ends by itself takes the others with it: a unit sees one exit code.
-    let mut failed = tokio::select! {
-        () = stop.cancelled() => None,
-        Some(ended) = serving.join_next() => ended.map_err(StartError::failed).flatten().err(),
+    failed = tokio::select! {
+        () = stop.cancelled() => failed,
+        Some(ended) = serving.join_next() => failed.or(ended.map_err(StartError::failed).flatten().err()),
     };
     stop.cancel();
     info!("stopping: running requests finish first");

@@ -87,5 +87,5 @@ export function rightList(server, tools) {
 /** How many calls of the Graph API the role made. */
 export async function graphCalls(server) {
   const text = await (await fetch(`${server.base}/metrics`)).text();
-  return Number(/^aiviary_graph_calls\{kind="call",[^}]*\} (\d+)$/m.exec(text)[1]);
+  return Number(/^aiviary_graph_calls_total\{kind="call",[^}]*\} (\d+)$/m.exec(text)[1]);
 }

@@ -124,7 +124,7 @@ def graph_calls(server):
     """How many calls of the Graph API the role made."""
     with urllib.request.urlopen(f"{server['base']}/metrics") as answer:
         for line in answer.read().decode().splitlines():
-            if line.startswith('aiviary_graph_calls{kind="call"'):
+            if line.startswith('aiviary_graph_calls_total{kind="call"'):
                 return int(line.split()[-1])
     raise AssertionError("no such metric")
 

@@ -182,7 +182,8 @@ pub fn misfit(schema: &Value, value: &Value, at: &str) -> Option<String> {
     let kinds: Vec<&str> = match &schema["type"] {
         Value::String(kind) => vec![kind],
         Value::Array(kinds) => kinds.iter().filter_map(Value::as_str).collect(),
-        Value::Null if schema.as_object().is_some_and(Map::is_empty) => return None, // it names a member, no more
+        // Of a published member only the name is told.
+        _ if schema.as_object().is_some_and(Map::is_empty) => return None,
         other => return Some(format!("{at}: the schema's type is {other}")),
     };
     let is = |kind: &str| match kind {

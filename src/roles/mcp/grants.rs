@@ -10,6 +10,7 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
+use zeroize::Zeroizing;
 
 use super::ConnectAt;
 use crate::api::Grant;
@@ -25,6 +26,8 @@ const TIME_MAX: Duration = Duration::from_secs(5);
 const AT_ONCE: usize = 16;
 /// How long a call waits for its turn; the rest of its time is Meta's.
 const TURN_MAX: Duration = Duration::from_secs(20);
+/// A grant with a long token, in bytes.
+const GRANT_USUAL: usize = 8 << 10;
 /// An answer of connect, in bytes.
 const ANSWER_MAX: usize = 64 << 10;
 
@@ -124,7 +127,7 @@ impl Grants {
         parse(&body).ok_or_else(|| GrantError::Unavailable("its answer is not connect's".to_owned()))
     }
 
-    async fn get(&self, target: &str) -> Result<(StatusCode, Vec<u8>), GrantError> {
+    async fn get(&self, target: &str) -> Result<(StatusCode, Zeroizing<Vec<u8>>), GrantError> {
         // reqwest's errors print the URL, which is ours and says nothing: the address is worth naming.
         let failed = |error: reqwest::Error| {
             if error.is_timeout() {
@@ -137,7 +140,8 @@ impl Grants {
             request = request.header(AUTHORIZATION, key.clone());
         }
         let mut response = request.send().await.map_err(failed)?;
-        let mut body = Vec::new();
+        // As large as a grant is, so that no copy of the token is left behind by growing.
+        let mut body = Zeroizing::new(Vec::with_capacity(GRANT_USUAL));
         while let Some(chunk) = response.chunk().await.map_err(failed)? {
             if body.len() + chunk.len() > ANSWER_MAX {
                 return Err(GrantError::Unavailable("its answer is too large to be connect's".to_owned()));

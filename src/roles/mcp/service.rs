@@ -152,8 +152,9 @@ pub struct Mcp {
     metrics: Metrics,
     calls: prometheus::IntCounterVec,
     scrubbed: prometheus::IntCounterVec,
-    graph_calls: prometheus::IntGaugeVec,
+    graph_calls: prometheus::IntCounterVec,
     protocol: Protocol,
+    scrape: Mutex<()>,
     journal: Arc<Writes>,
     /// Calls at work, by client.
     busy: Mutex<HashMap<ClientId, usize>>,
@@ -203,8 +204,9 @@ impl Mcp {
                 "Secrets found in finished answers: each is a bug.",
                 &[],
             ),
-            graph_calls: metrics.gauges("aiviary_graph_calls", "Graph calls since the start, by kind.", &["kind"]),
+            graph_calls: metrics.counters("aiviary_graph_calls_total", "Graph calls, by kind.", &["kind"]),
             metrics,
+            scrape: Mutex::default(),
             journal: Arc::new(Writes::new(settings.platform.name(), settings.state)),
             busy: Mutex::default(),
             writes: TaskTracker::new(),
@@ -256,9 +258,12 @@ impl Mcp {
     }
 
     pub(super) fn metrics_text(&self) -> Vec<u8> {
+        // Two scrapes at once must not add the same calls twice.
+        let _turn = self.scrape.lock().unwrap_or_else(PoisonError::into_inner);
         let stats = self.graph.stats();
         let show = |kind: &str, count: u64| {
-            self.graph_calls.with_label_values(&[kind]).set(i64::try_from(count).unwrap_or(i64::MAX));
+            let counter = self.graph_calls.with_label_values(&[kind]);
+            counter.inc_by(count.saturating_sub(counter.get()));
         };
         show("call", stats.calls());
         show("retry", stats.retries());
