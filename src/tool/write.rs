@@ -32,13 +32,9 @@ pub const FORCE_NEW: Param =
     Param::new("force_new", ParamKind::Flag, "Does it again, though done.", "true").or("false");
 
 /// Of changing tools that may take longer than a call.
-pub const WAIT_S: Param = Param::new(
-    "wait_s",
-    ParamKind::Int(0, 40),
-    "Seconds to wait for it; after that the same call goes on where it stood.",
-    "30",
-)
-.or("30");
+pub const WAIT_S: Param =
+    Param::new("wait_s", ParamKind::Int(0, 40), "Seconds to wait; then the same call goes on where it stood.", "30")
+        .or("30");
 
 /// Of every changing tool: whether nothing was sent.
 pub const WAS_DRY_RUN: Column = Column::flag("dry_run").made().about("whether nothing was sent");

@@ -70,7 +70,7 @@ const LOCATION: Param =
 const COLLABORATORS: Param = Param::new(
     "collaborators",
     ParamKind::List(&ParamKind::Text(31), 3),
-    "Usernames invited as co-authors, at most 3.",
+    "Usernames to invite as co-authors.",
     "[\"mira.tea\"]",
 );
 const USERNAME: Param = Param::new("username", ParamKind::Text(31), "Whom to tag.", "\"mira.tea\"").required();
