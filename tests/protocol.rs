@@ -4,7 +4,7 @@ mod support;
 
 use aiviary::platforms::Platform;
 use aiviary::roles::sandbox;
-use aiviary::tool::{Access, Tool};
+use aiviary::tool::{Access, Tool, Writes};
 use serde_json::{Value, json};
 use support::tools::BOTH;
 use support::{Answer, Fixture, Roles, answer, sample};
@@ -381,6 +381,17 @@ async fn each_listed_tool_says_what_it_may_do() {
             assert_eq!(tool["inputSchema"]["additionalProperties"], false, "{name}");
             assert!(!tool.to_string().contains("$ref"), "{name}");
         }
+    }
+}
+
+#[tokio::test]
+async fn a_list_of_all_tools_stays_readable() {
+    let roles = Fixture { writes: Writes::All, ..Fixture::new() }.start().await;
+    for platform in Platform::ALL {
+        let list = json!({"jsonrpc": "2.0", "id": 1, "method": "tools/list"});
+        let list = roles.rpc(roles.of(platform), "/mcp", &list).await;
+        assert_eq!(list.json()["result"]["tools"].as_array().map(Vec::len), Some(platform.catalogue().len()));
+        assert!(list.text.len() < 64_000, "{} bytes of {platform:?}", list.text.len());
     }
 }
 

@@ -95,6 +95,7 @@ fn names_are_unique_and_begin_with_a_verb() {
         assert!(!name.contains("__") && !name.ends_with('_'), "{name}");
         assert!(tool.about.len() > 40 && tool.about.ends_with('.'), "{name} says when to use it");
         assert!(!tool.needs.is_empty(), "{name} says what permission it needs");
+        assert!(!tool.group.is_empty(), "{name} stands in a group");
         assert!(tool.access != Access::Read || (!tool.destructive && tool.idempotent), "{name}");
     }
     assert!(seen.len() >= 5);
@@ -284,13 +285,16 @@ fn check_answer(tool: &Tool, arguments: &Value, value: &Value) {
 
 #[tokio::test]
 async fn each_tool_answers_its_example_alike_in_both_envelopes_with_what_it_declares() {
+    let mut examples = Platform::ALL.map(|_| Map::new());
     for (platform, tool) in all() {
         let roles = roles().await; // of its own: what the process remembers would change the calls
         let at = roles.of(platform);
         let arguments = arguments(&roles, tool).await;
         let before = roles.graph_seen.calls().len();
+        let batched = roles.graph_seen.batched().len();
         let value = roles.value(at, "/mcp", tool.name, &arguments).await;
         let mut graph = roles.graph_seen.calls().split_off(before);
+        let batched = roles.graph_seen.batched().split_off(batched);
         graph.sort_unstable();
 
         // What is done is not done again: the other envelope gets a business of its own.
@@ -313,11 +317,100 @@ async fn each_tool_answers_its_example_alike_in_both_envelopes_with_what_it_decl
         assert_eq!(misfit(&listed["inputSchema"], &arguments, tool.name), None);
         assert_clean(&value.to_string());
 
+        let example = json!({
+            "request": arguments, "answer": cut(&value), "calls": graph.len(), "graph": edges(&graph, &batched, &arguments),
+        });
+        examples[usize::from(platform != Platform::ALL[0])].insert(tool.name.to_owned(), example);
         let whole = json!({"listed": listed, "arguments": arguments, "graph": graph, "value": value});
         insta::with_settings!({prepend_module_to_snapshot => false, omit_expression => true}, {
             insta::assert_json_snapshot!(format!("{}__{}", platform.name(), tool.name), whole);
         });
     }
+    for (platform, examples) in Platform::ALL.into_iter().zip(examples) {
+        let now = format!("{:#}\n", Value::from(examples));
+        let path = format!("src/platforms/{}/examples.json", platform.name().replace('-', "_"));
+        if std::env::var("INSTA_UPDATE").is_ok_and(|update| update == "always") {
+            std::fs::write(format!("{}/{path}", env!("CARGO_MANIFEST_DIR")), now).unwrap();
+        } else {
+            assert!(now == platform.examples(), "{path} is old: as the snapshots, and then `make docs`");
+        }
+    }
+}
+
+/// With each list cut to its first row.
+fn cut(value: &Value) -> Value {
+    match value {
+        Value::Array(rows) => rows.iter().take(1).map(cut).collect(),
+        Value::Object(members) => members.iter().map(|(name, value)| (name.clone(), cut(value))).collect(),
+        other => other.clone(),
+    }
+}
+
+/// Edges that Graph expands within a call.
+const EXPANDED: &[&str] = &[
+    "business_discovery",
+    "children",
+    "comments",
+    "insights",
+    "media",
+    "mentioned_comment",
+    "mentioned_media",
+    "messages",
+    "replies",
+];
+
+/// The calls for people: words for ids, what is expanded, and how often each.
+fn edges(calls: &[String], batched: &[String], arguments: &Value) -> Vec<String> {
+    let counted = |calls: &[String]| {
+        let mut all: Vec<(String, usize)> = Vec::new();
+        for edge in calls.iter().map(|call| edge(call, arguments)) {
+            match all.iter_mut().find(|(known, _)| *known == edge) {
+                Some((_, count)) => *count += 1,
+                None => all.push((edge, 1)),
+            }
+        }
+        let times = |(edge, count)| if count == 1 { edge } else { format!("{edge} ×{count}") };
+        all.into_iter().map(times).collect::<Vec<String>>()
+    };
+    let mut all = counted(calls);
+    all.sort_by_key(|edge| (!edge.starts_with("GET "), edge.clone()));
+    if !batched.is_empty() {
+        let batch = all.iter_mut().find(|edge| edge.as_str() == "POST /").expect("one batch");
+        *batch = format!("POST / with a batch of {}", counted(batched).join(" and "));
+    }
+    all
+}
+
+fn edge(call: &str, arguments: &Value) -> String {
+    let (method, rest) = call.split_once(' ').unwrap();
+    let (path, query) = rest.split_once('?').unwrap_or((rest, ""));
+    let word = |segment: &str| {
+        let sent = arguments.as_object().unwrap().iter().find(|(_, sent)| *sent == segment);
+        let named = match segment {
+            sandbox::IG_ACCOUNT => "ig",
+            sandbox::PAGE => "page",
+            _ if segment.starts_with("act_") => "ad_account",
+            _ if segment.starts_with("18001") => "container",
+            _ if segment.starts_with("178438") => "hashtag",
+            _ => match sent {
+                Some((name, _)) => name.trim_end_matches("_id"),
+                None if segment.len() > 10 && segment.bytes().all(|b| b.is_ascii_digit()) => "media",
+                None => return segment.to_owned(),
+            },
+        };
+        format!("{{{named}}}")
+    };
+    let path: Vec<String> = path.trim_start_matches("/v26.0/").split('/').map(word).collect();
+    let is_name = |c: char| c.is_ascii_lowercase() || c == '_';
+    let mut expanded: Vec<&str> = Vec::new();
+    for (at, _) in query.match_indices(['.', '{']) {
+        let name = &query[query[..at].rfind(|c| !is_name(c)).map_or(0, |before| before + 1)..at];
+        if EXPANDED.contains(&name) && !expanded.contains(&name) {
+            expanded.push(name);
+        }
+    }
+    let expanded = if expanded.is_empty() { String::new() } else { format!(" with {}", expanded.join(", ")) };
+    format!("{method} /{}{expanded}", path.join("/"))
 }
 
 // The account.

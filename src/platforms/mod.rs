@@ -35,4 +35,14 @@ impl Platform {
             Self::MetaAds => meta_ads::CATALOGUE,
         }
     }
+
+    /// JSON: of each tool, by its name, an example of arguments, what the sandbox answers (lists cut to their first
+    /// row), and the Graph calls that it took. A test compares it with what is so.
+    #[must_use]
+    pub fn examples(self) -> &'static str {
+        match self {
+            Self::Instagram => include_str!("instagram/examples.json"),
+            Self::MetaAds => include_str!("meta_ads/examples.json"),
+        }
+    }
 }

@@ -173,6 +173,8 @@ pub struct Tool {
     pub name: &'static str,
     /// Another name under which it is taken, and which is not listed.
     pub alias: Option<&'static str>,
+    /// What it is about, for people who look for one: "Comments".
+    pub group: &'static str,
     /// When to use it, for people and agents.
     pub about: &'static str,
     /// What it may change.
@@ -203,6 +205,7 @@ impl Tool {
         Self {
             name,
             alias: None,
+            group: "",
             about: "",
             access,
             idempotent: matches!(access, Access::Read),
@@ -246,6 +249,12 @@ impl Tool {
     #[must_use]
     pub const fn alias(self, alias: &'static str) -> Self {
         Self { alias: Some(alias), ..self }
+    }
+
+    /// What it is about, for people who look for one.
+    #[must_use]
+    pub const fn group(self, group: &'static str) -> Self {
+        Self { group, ..self }
     }
 
     /// Whether it is called `name`.

@@ -19,27 +19,22 @@ use super::{ArgumentError, Ask, Column, Param, ParamKind, ToolError, WriteRun, c
 use crate::graph::{ErrorKind, GraphError, Request, Session};
 
 /// Of every changing tool: check, and say what would be sent.
-pub const DRY_RUN: Param =
-    Param::new("dry_run", ParamKind::Flag, "Checks everything and sends nothing.", "true").or("false");
+pub const DRY_RUN: Param = Param::new("dry_run", ParamKind::Flag, "Checks only, sends nothing.", "true").or("false");
 /// Of every changing tool that is not idempotent by nature.
 pub const IDEMPOTENCY_KEY: Param = Param::new(
     "idempotency_key",
     ParamKind::Text(64),
-    "The same key does it once in 7 days; without one, the same parameters once in an hour.",
+    "A key does it once in 7 days; without one, the same parameters once an hour.",
     "\"post-2026-11-20\"",
 );
 /// Beside [`IDEMPOTENCY_KEY`].
 pub const FORCE_NEW: Param =
-    Param::new("force_new", ParamKind::Flag, "Once more, though it was done.", "true").or("false");
+    Param::new("force_new", ParamKind::Flag, "Does it again, though done.", "true").or("false");
 
 /// Of changing tools that may take longer than a call.
-pub const WAIT_S: Param = Param::new(
-    "wait_s",
-    ParamKind::Int(0, 40),
-    "Seconds to wait for it; after that the same call goes on where it stood.",
-    "30",
-)
-.or("30");
+pub const WAIT_S: Param =
+    Param::new("wait_s", ParamKind::Int(0, 40), "Seconds to wait; then the same call goes on where it stood.", "30")
+        .or("30");
 
 /// Of every changing tool: whether nothing was sent.
 pub const WAS_DRY_RUN: Column = Column::flag("dry_run").made().about("whether nothing was sent");

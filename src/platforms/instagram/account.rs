@@ -12,6 +12,7 @@ use crate::tool::ask::lacking;
 use crate::tool::{Answer, Ask, Column, Done, Tool, ToolError};
 
 pub(super) const GET_PROFILE: Tool = Tool::read("get_profile", AccountKind::Instagram)
+    .group("Account")
     .about(
         "The connected Instagram account: name, bio, followers, number of posts. Use it to say whose account this is. \
          media_count is Meta's approximate count. profile_picture_url expires within days: fetch it now. Not for numbers \
@@ -33,6 +34,7 @@ pub(super) const GET_PROFILE: Tool = Tool::read("get_profile", AccountKind::Inst
     ]);
 
 pub(super) const GET_CONNECTION_STATUS: Tool = Tool::read("get_connection_status", AccountKind::Instagram)
+    .group("Account")
     .about(
         "Whether the account is connected, until when, and what its token may do. Use it when another tool fails or \
          before a long job. A dead token is its answer, never its error.",

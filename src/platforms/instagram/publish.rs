@@ -69,7 +69,7 @@ const LOCATION: Param =
 const COLLABORATORS: Param = Param::new(
     "collaborators",
     ParamKind::List(&ParamKind::Text(31), 3),
-    "Usernames invited as co-authors, at most 3.",
+    "Usernames to invite as co-authors.",
     "[\"mira.tea\"]",
 );
 const USERNAME: Param = Param::new("username", ParamKind::Text(31), "Whom to tag.", "\"mira.tea\"").required();
@@ -133,6 +133,7 @@ const fn publishing(name: &'static str) -> Tool {
 }
 
 pub(super) const PUBLISH_IMAGE: Tool = publishing("publish_image")
+    .group("Publishing")
     .about("Posts one photo to the feed, at once and in public. For approval first use create_media_container.")
     .params(&[
         IMAGE_URL.required(),
@@ -151,6 +152,7 @@ pub(super) const PUBLISH_IMAGE: Tool = publishing("publish_image")
     .change(|ask, writer| Box::pin(publish(ask, writer, Post::Image)));
 
 pub(super) const PUBLISH_REEL: Tool = publishing("publish_reel")
+    .group("Publishing")
     .alias("publish_video")
     .about(
         "Posts a video as a reel, at once and in public; Instagram makes a reel of every single video. While Meta takes \
@@ -177,6 +179,7 @@ pub(super) const PUBLISH_REEL: Tool = publishing("publish_reel")
     .change(|ask, writer| Box::pin(publish(ask, writer, Post::Reel)));
 
 pub(super) const PUBLISH_CAROUSEL: Tool = publishing("publish_carousel")
+    .group("Publishing")
     .about("Posts an album of 2 to 10 pictures and videos, at once and in public. It counts as one post.")
     .params(&[
         ITEMS.required(),
@@ -195,7 +198,11 @@ pub(super) const PUBLISH_CAROUSEL: Tool = publishing("publish_carousel")
     .change(|ask, writer| Box::pin(publish(ask, writer, Post::Carousel)));
 
 pub(super) const PUBLISH_STORY: Tool = publishing("publish_story")
-    .about("Posts a story, seen for 24 hours. No caption, link, sticker or co-author: Meta's API has none for stories.")
+    .group("Publishing")
+    .about(
+        "Puts a picture or video into the story, seen for 24 hours. No caption, link, sticker or co-author: Meta's \
+         API has none for stories.",
+    )
     .params(&[IMAGE_URL, VIDEO_URL, TAGS, WAIT_S, IDEMPOTENCY_KEY, FORCE_NEW, DRY_RUN])
     .example(r#"{"image_url":"https://example.com/today.jpg"}"#)
     .change(|ask, writer| Box::pin(publish(ask, writer, Post::Story)));
@@ -223,9 +230,10 @@ const CREATE_MEDIA_CONTAINER_PARAMS: &[Param] = &[
 ];
 
 pub(super) const CREATE_MEDIA_CONTAINER: Tool = Tool::write("create_media_container", AccountKind::Instagram)
+    .group("Publishing")
     .about(
-        "Stages a post without publishing it, for approval steps: nobody sees it until publish_container. Meta keeps it \
-         for 24 hours. Takes what the publish tool of its kind takes.",
+        "Prepares a post as a draft that somebody may approve: nobody sees it until publish_container. Meta keeps \
+         it for 24 hours. Takes what the publish tool of its kind takes.",
     )
     .needs(PUBLISH)
     .needs_instagram(PUBLISH_INSTAGRAM)
@@ -244,12 +252,14 @@ pub(super) const CREATE_MEDIA_CONTAINER: Tool = Tool::write("create_media_contai
     .change(|ask, writer| Box::pin(stage(ask, writer)));
 
 pub(super) const PUBLISH_CONTAINER: Tool = publishing("publish_container")
+    .group("Publishing")
     .about("Publishes a post that create_media_container staged, at once and in public.")
     .params(&[CONTAINER_ID, WAIT_S, IDEMPOTENCY_KEY, FORCE_NEW, DRY_RUN])
     .example(r#"{"container_id":"18001000000000001"}"#)
     .change(|ask, writer| Box::pin(publish_staged(ask, writer)));
 
 pub(super) const GET_CONTAINER_STATUS: Tool = Tool::read("get_container_status", AccountKind::Instagram)
+    .group("Publishing")
     .about(
         "Whether a staged post is ready to be published. Use it between create_media_container and publish_container.",
     )
@@ -267,6 +277,7 @@ pub(super) const GET_CONTAINER_STATUS: Tool = Tool::read("get_container_status",
     .run(get_container_status);
 
 pub(super) const GET_PUBLISHING_LIMIT: Tool = Tool::read("get_publishing_limit", AccountKind::Instagram)
+    .group("Publishing")
     .about(
         "How many posts may still be published by API in Meta's rolling window, of 24 hours as a rule. An album counts \
          once. Use it before publishing several posts.",

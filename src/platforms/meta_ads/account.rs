@@ -127,6 +127,7 @@ fn can_deliver(raw: &Value) -> Value {
 }
 
 pub(super) const GET_AD_ACCOUNT: Tool = read("get_ad_account")
+    .group("Account")
     .about(
         "Health, currency, time zone, status, spend limit, balance and minimum budget of the ad account: one row. Use \
          it first: amounts of all other tools are in this currency, and their days are days of this time zone. \
@@ -136,7 +137,7 @@ pub(super) const GET_AD_ACCOUNT: Tool = read("get_ad_account")
     .row(&[
         Column::id("id").about("act_ and digits"),
         Column::text("name"),
-        Column::words("status", STATUS).from("account_status").about("active, disabled, unsettled, closed, …"),
+        Column::words("status", STATUS).from("account_status"),
         Column::words("disable_reason", DISABLE_REASON).about("none, or why Meta disabled it"),
         Column::flag("can_deliver")
             .computed(can_deliver, &["account_status", "spend_cap", "amount_spent"])
@@ -157,7 +158,7 @@ pub(super) const GET_AD_ACCOUNT: Tool = read("get_ad_account")
             .about("spend_cap less amount_spent, not below 0; null: no limit"),
         Column::minor_money("min_daily_budget"),
         Column::flag("is_prepaid").from("is_prepay_account"),
-        Column::words("funding_type", FUNDING).from("funding_source_details/type").about("credit_card, invoice, …"),
+        Column::words("funding_type", FUNDING).from("funding_source_details/type"),
         Column::id("business_id").from("business/id"),
         Column::text("business_name").from("business/name"),
         Column::ratio("opportunity_score").about("Meta's own score, 0 to 100"),

@@ -78,6 +78,7 @@ pub(super) const CAMPAIGN: &[Column] = &[
 ];
 
 pub(super) const LIST_CAMPAIGNS: Tool = read("list_campaigns")
+    .group("Campaigns")
     .about(
         "Lists the ad account's campaigns with status, objective and budgets. Use it to find a campaign's id or what \
          is running. Archived and deleted ones are hidden unless status asks for them, yet they may have spent money \

@@ -380,6 +380,7 @@ const STATUSES: &[&str] = &[
 ];
 
 pub(super) const GET_ADS_INSIGHTS: Tool = read("get_ads_insights")
+    .group("Numbers")
     .about(
         "Numbers of the account, campaigns, ad sets or ads, by day, by breakdown, by attribution window: spend, \
          impressions, reach, clicks, results, purchases, leads and their costs. An object without delivery has no row. \

@@ -70,7 +70,7 @@ pub struct Response {
     pub delay: Option<Duration>,
 }
 
-/// How many requests [`StandIn::calls`] remembers.
+/// How many requests [`StandIn::calls`] and [`StandIn::batched`] remember.
 const REMEMBERED: usize = 1000;
 /// How many entries a batch may have (Graph's guide on batch requests).
 const BATCH: usize = 50;
@@ -81,8 +81,22 @@ pub struct StandIn {
     sample: Sample,
     count: AtomicU64,
     calls: Mutex<VecDeque<String>>,
+    batched: Mutex<VecDeque<String>>,
     /// How often a path with a `transient_…` fault has failed already.
     failures: Mutex<HashMap<String, u32>>,
+}
+
+/// Keeps a request as text, without tokens and proofs.
+fn remember(calls: &Mutex<VecDeque<String>>, request: &Request) {
+    let hidden = ["access_token", "input_token", "appsecret_proof"];
+    let shown = request.query.iter().filter(|(name, _)| !hidden.contains(&name.as_str()));
+    let query: Vec<String> = shown.map(|(name, value)| format!("{name}={value}")).collect();
+    let separator = if query.is_empty() { "" } else { "?" };
+    let mut calls = locked(calls);
+    if calls.len() == REMEMBERED {
+        calls.pop_front();
+    }
+    calls.push_back(format!("{} {}{separator}{}", request.method, request.path, query.join("&")));
 }
 
 impl StandIn {
@@ -94,6 +108,7 @@ impl StandIn {
             sample: Sample::new(seed),
             count: AtomicU64::new(0),
             calls: Mutex::default(),
+            batched: Mutex::default(),
             failures: Mutex::default(),
         }
     }
@@ -110,20 +125,17 @@ impl StandIn {
         locked(&self.calls).iter().cloned().collect()
     }
 
+    /// The last 1000 entries of batches, in the same form.
+    #[must_use]
+    pub fn batched(&self) -> Vec<String> {
+        locked(&self.batched).iter().cloned().collect()
+    }
+
     /// Answers one request as Graph would.
     #[must_use]
     pub fn answer(&self, request: &Request) -> Response {
         self.count.fetch_add(1, Ordering::Relaxed);
-        let hidden = ["access_token", "input_token", "appsecret_proof"];
-        let shown = request.query.iter().filter(|(name, _)| !hidden.contains(&name.as_str()));
-        let query: Vec<String> = shown.map(|(name, value)| format!("{name}={value}")).collect();
-        let separator = if query.is_empty() { "" } else { "?" };
-        let mut calls = locked(&self.calls);
-        if calls.len() == REMEMBERED {
-            calls.pop_front();
-        }
-        calls.push_back(format!("{} {}{separator}{}", request.method, request.path, query.join("&")));
-        drop(calls);
+        remember(&self.calls, request);
         self.respond(request, false)
     }
 
@@ -268,18 +280,17 @@ impl StandIn {
             if let Some(fault) = request.headers.get("x-sandbox-fault") {
                 headers.insert("x-sandbox-fault", fault.clone());
             }
-            let answer = self.respond(
-                &Request {
-                    method: entry["method"].as_str().and_then(|name| name.parse().ok()).unwrap_or(Method::GET),
-                    host: request.host,
-                    base: request.base.clone(),
-                    path: if versioned { format!("/{path}") } else { format!("/{}/{path}", call.version) },
-                    query,
-                    headers,
-                    body: Vec::new(),
-                },
-                true,
-            );
+            let inner = Request {
+                method: entry["method"].as_str().and_then(|name| name.parse().ok()).unwrap_or(Method::GET),
+                host: request.host,
+                base: request.base.clone(),
+                path: if versioned { format!("/{path}") } else { format!("/{}/{path}", call.version) },
+                query,
+                headers,
+                body: Vec::new(),
+            };
+            remember(&self.batched, &inner);
+            let answer = self.respond(&inner, true);
             if answer.delay.is_some() {
                 return Value::Null; // how Graph shows an entry that timed out
             }

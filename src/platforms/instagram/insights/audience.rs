@@ -39,6 +39,7 @@ const ROWS_MAX: usize = 45;
 const ENDED: &str = "Meta ended it in August 2024; use this_month";
 
 pub const GET_AUDIENCE_DEMOGRAPHICS: Tool = Tool::read("get_audience_demographics", AccountKind::Instagram)
+    .group("Account numbers")
     .about(
 "Who follows, engages or is reached: age, gender, country, city, the top 45 of each. Shares are of the people that Meta can tell. Needs 100 followers or engagements. Not for growth: use get_follower_growth.",
 )
@@ -145,10 +146,12 @@ const NEWEST_DAYS: i64 = 2;
 const ONLINE: &str = "online_followers";
 
 pub const GET_ONLINE_FOLLOWERS: Tool = Tool::read("get_online_followers", AccountKind::Instagram)
+    .group("Account numbers")
     .about(
-"In which hours followers are online, 24 rows, averaged over days. Not for how posts did at what hour. The newest two days are not there yet; needs 100 followers.",
-)
-.needs(INSIGHTS)
+        "In which hours followers are online, 24 rows, averaged over days. For when posts do best: \
+         get_best_time_to_post. Meta lacks the last two days; needs 100 followers.",
+    )
+    .needs(INSIGHTS)
     .needs_instagram(INSIGHTS_INSTAGRAM)
     .params(&[
         Param::new("days", ParamKind::Int(1, 30), "Days to average.", "14").or("7"),

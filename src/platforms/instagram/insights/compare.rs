@@ -16,6 +16,7 @@ use crate::tool::money::{number, rate};
 use crate::tool::{Answer, Args, ArgumentError, Ask, Column, Done, Param, ParamKind, Tool, ToolError};
 
 pub const COMPARE_PERIODS: Tool = Tool::read("compare_periods", AccountKind::Instagram)
+    .group("Account numbers")
     .about(
 "Account metrics of two windows side by side, one row a metric: better or worse than before? Default: the last 7 days and the 7 before. For one window use get_account_insights.",
 )

@@ -24,10 +24,13 @@ const CALLS_MAX: usize = 30;
 const AT_ONCE: usize = 4;
 
 pub const GET_ACCOUNT_INSIGHTS_BY_DAY: Tool = Tool::read("get_account_insights_by_day", AccountKind::Instagram)
+    .group("Account numbers")
     .about(
-"Account metrics, one row a day, for charts. reach and follower_count are cheap; any other metric costs a Graph call a day, 30 at most. Not for totals: reach does not add up, use get_account_insights.",
-)
-.needs(INSIGHTS)
+        "Account metrics day by day, for a chart over days or weeks. reach and follower_count are cheap; any other \
+         metric costs a Graph call a day, 30 at most. Not for totals: reach does not add up, use \
+         get_account_insights.",
+    )
+    .needs(INSIGHTS)
     .needs_instagram(INSIGHTS_INSTAGRAM)
     .params(&[
         KNOWN_METRICS.or("reach,follower_count"),

@@ -15,6 +15,7 @@ use crate::tool::money::{number, rate};
 use crate::tool::{Answer, ArgumentError, Ask, Column, Done, Param, ParamKind, Tool, ToolError};
 
 pub const GET_ACCOUNT_INSIGHTS_BREAKDOWN: Tool = Tool::read("get_account_insights_breakdown", AccountKind::Instagram)
+    .group("Account numbers")
     .about(
 "One account metric by post format, by followers and others, or by contact button. Use it to see where views or reach come from. Parts of reach do not add up. Not for who people are: get_audience_demographics.",
 )

@@ -16,6 +16,7 @@ use crate::credential::AccountKind;
 use crate::tool::{Answer, Ask, Column, Done, Param, ParamKind, Tool, ToolError};
 
 pub const GET_FOLLOWER_GROWTH: Tool = Tool::read("get_follower_growth", AccountKind::Instagram)
+    .group("Account numbers")
     .about(
 "Followers now, new followers a day, follows and unfollows of the last days. Meta keeps 30 days, from 100 followers on. Not for who they are: use get_audience_demographics.",
 )

@@ -46,6 +46,7 @@ const PAGES_MAX: usize = 10;
 const TIME_LEFT: Duration = Duration::from_secs(5);
 
 pub const GET_ACCOUNT_REPORT: Tool = Tool::read("get_account_report", AccountKind::Instagram)
+    .group("Account numbers")
     .about(
 "The account's day, week or month as one flat row: followers, reach, views, interactions, posts published, the best post. Use it for reports; for chosen metrics or windows get_account_insights.",
 )

@@ -34,6 +34,7 @@ pub const PERIOD: Param = Param::new(
 pub const USUAL: &str = "views,reach,profile_views,accounts_engaged,total_interactions";
 
 pub const GET_ACCOUNT_INSIGHTS: Tool = Tool::read("get_account_insights", AccountKind::Instagram)
+    .group("Account numbers")
     .about(
 "Totals of account metrics over one window, one row; yesterday by default. Old names are served from their successor, as impressions from views. Not for single days (get_account_insights_by_day), parts or posts.",
 )
