@@ -292,6 +292,23 @@ async def exercise(server, client):
         raise AssertionError("a wrong key was taken")
 
     await check(of("a key that is wanted is asked for, and taken"), key)
+    if "writing" not in server:
+        return
+
+    async def steps():
+        keyed = next(other for other in FACTS["keyed"] if other["platform"] == server["platform"])
+        heard = []
+
+        async def hear(progress, total, message):
+            heard.append((progress, total, bool(message)))
+
+        async with connected(keyed["url"], {"authorization": f"Bearer {FACTS['key']}"}) as holder:
+            write = server["writing"]
+            result = await holder.call_tool(write["tool"], write["args"], progress_callback=hear)
+            assert right_result(keyed, write["tool"], result)["state"] == "published"
+        assert heard == [(step, 4, True) for step in (1, 2, 3, 4)], heard
+
+    await check(of("a write of several steps tells each, and then its value"), steps)
 
 
 async def main():

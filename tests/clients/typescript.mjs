@@ -210,6 +210,21 @@ for (const server of facts.servers) {
     rightList(facts.keyed.find(({ platform }) => platform === server.platform), (await holder.listTools()).tools);
     await holder.close();
   });
+
+  if (server.writing) {
+    await check(of('a write of several steps tells each, and then its value'), async () => {
+      const keyed = facts.keyed.find(({ platform }) => platform === server.platform);
+      const holder = await connected(keyed.url, { authorization: `Bearer ${facts.key}` });
+      const steps = [];
+      const { tool, args } = server.writing;
+      const onprogress = ({ progress, total, message }) => { steps.push({ progress, total, message }); };
+      const value = rightResult(keyed, tool, await call(holder, { name: tool, arguments: args }, { onprogress }));
+      assert.equal(value.state, 'published');
+      assert.deepEqual(steps.map(({ progress }) => progress), [1, 2, 3, 4]);
+      assert.ok(steps.every(({ total, message }) => total === 4 && message), JSON.stringify(steps));
+      await holder.close();
+    });
+  }
   await client.close();
 }
 done();
