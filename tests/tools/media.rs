@@ -567,3 +567,23 @@ async fn a_kind_that_meta_does_not_tell_is_asked_again_and_gets_the_numbers_of_a
     assert_eq!(seen.iter().filter(|line| line.contains("media_product_type")).count(), 2, "{seen:?}");
     assert!(seen.iter().all(|line| !line.contains("follows") && !line.contains("watch")), "{seen:?}");
 }
+
+#[tokio::test]
+async fn an_answer_with_something_else_in_a_list_within_it_is_metas_fault() {
+    const ODD: &str = r#"{"id": "1", "data": [{"id": "1", "comments": {"data": ["x"]}, "replies": {"data": ["x"]}}],
+        "comments": {"data": ["x"]}, "replies": {"data": ["x"]}, "mentioned_media": "x"}"#;
+    let stub = support::tools::Stub::start(|_, _| (200, ODD.to_owned())).await;
+    let roles = Fixture { graph: Some(stub.url.clone()), ..Fixture::new() }.start().await;
+    roles.keep(&sample("main")).await;
+    for (tool, params) in [
+        ("list_comments", json!({"media_id": "1"})),
+        ("list_recent_comments", json!({})),
+        ("get_comment", json!({"comment_id": "1"})),
+        ("list_unanswered_comments", json!({})),
+        ("get_mention", json!({"media_id": "1"})),
+        ("get_mention", json!({"comment_id": "1"})),
+    ] {
+        let came = roles.ig_refused("main", tool, params).await;
+        assert_eq!((came.status, came.code().as_str()), (502, "meta_unavailable"), "{tool}: {}", came.text);
+    }
+}

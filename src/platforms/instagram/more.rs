@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use super::moderation::DONE;
 use super::{BASIC, BASIC_INSTAGRAM, COMMENTS, EVENTS, SHOPPING, WEBHOOKS};
 use crate::credential::{AccountKind, Login};
-use crate::graph::Request;
+use crate::graph::{GraphError, Request};
 use crate::tool::param::{CURSOR, limit};
 use crate::tool::write::{DRY_RUN, WAS_DRY_RUN, WOULD_SEND};
 use crate::tool::{Answer, ArgumentError, Ask, Column, Done, Param, ParamKind, Tool, ToolError, Writer};
@@ -314,6 +314,10 @@ fn get_mention(ask: Ask) -> BoxFuture<'static, Result<Done, ToolError>> {
         };
         let mut node = ask.graph.get(&ask.own("{}")?.fields(fields)).await?;
         let mut row = node[member].take();
+        // Every node has an id: a row of nulls would look like one.
+        if row.get("id").is_none() {
+            return Err(GraphError::malformed().into());
+        }
         if member == "mentioned_media" {
             row["media_id"] = row["id"].clone();
             row["text"] = row["caption"].clone();
