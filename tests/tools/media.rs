@@ -430,6 +430,8 @@ async fn the_mix_of_formats_is_the_posts_and_one_call_for_views() {
     assert!(list(&part, "formats").iter().all(|row| row["account_views_share_pct"].is_null()));
     assert!(list(&part, "formats").iter().any(|row| row["median_reach"].is_number()), "{part}");
     assert!(part["note"].as_str().unwrap().contains("views by format could not be read"), "{part}");
+    let (_, calls) = roles.counted("views_refused", "get_content_mix", json!({"days": 7})).await;
+    assert_eq!(calls, 1, "a refused metric is not asked for again");
 }
 
 #[tokio::test]
@@ -438,6 +440,15 @@ async fn the_best_time_stands_on_posts_and_on_when_followers_are_online() {
     keep_small(&roles).await;
     let (value, calls) = roles.counted("main", "get_best_time_to_post", json!({"timezone": "Europe/Berlin"})).await;
     assert_eq!(calls, 3, "two pages of posts, and the hours");
+    assert!(
+        roles
+            .graph_seen
+            .calls()
+            .iter()
+            .any(|call| call.contains("metric=online_followers") && call.contains("until=1794988800")),
+        "the newest two days are not asked for: {:?}",
+        roles.graph_seen.calls()
+    );
     let slots = list(&value, "slots");
     assert_eq!(slots.len(), 5);
     let scores: Vec<f64> = slots.iter().map(|slot| slot["score"].as_f64().unwrap()).collect();
