@@ -346,12 +346,19 @@ async fn a_hashtags_id_is_asked_once_and_its_endless_list_ends() {
     let roles = roles().await;
     roles.keep(&sample("second")).await;
     let (value, calls) = roles.counted("main", "list_hashtag_media", json!({"hashtag": "#Tea", "limit": 40})).await;
-    assert_eq!((calls, rows(&value).len()), (2, 40));
+    assert_eq!((calls, rows(&value).len()), (3, 40), "the quota, the id and the posts");
     let params = json!({"hashtag": "tea", "limit": 40, "cursor": value["next_cursor"]});
     let other = roles.ig_refused("main", "list_hashtag_media", params).await;
     assert!(other.message().contains("other parameters"), "the same spelling, as of every parameter: {}", other.text);
     let (again, calls) = roles.counted("second", "list_hashtag_media", json!({"hashtag": "tea"})).await;
     assert_eq!((calls, &again["hashtag_id"]), (1, &value["hashtag_id"]), "ids are the same for everybody");
+    let (_, calls) = roles.counted("main", "list_hashtag_media", json!({"hashtag": "matcha"})).await;
+    assert_eq!(calls, 2, "whatever was searched in 7 days is not searched again");
+    let quota = roles.ig("main", "get_hashtag_quota", json!({})).await;
+    assert_eq!(
+        (texts(list(&quota, "hashtags"), "name"), &quota["left"]),
+        (vec!["tea".to_owned(), "matcha".to_owned()], &json!(28))
+    );
     let (all, count) = pages(&roles, "list_hashtag_media", "media", json!({"hashtag": "tea", "limit": 40})).await;
     assert_eq!((all.len(), count), (60, 3), "Meta gives its last page again and again");
     assert_each_once(&all);
@@ -361,8 +368,10 @@ async fn a_hashtags_id_is_asked_once_and_its_endless_list_ends() {
     let came = roles.ig_refused("main", "list_hashtag_media", json!({"hashtag": "nosuchtag"})).await;
     assert_eq!(came.json()["error"]["graph"]["subcode"], 2_207_024, "{}", came.text);
     keep_faulty(&roles, "hashtag_limit").await;
-    let came = roles.ig_refused("hashtag_limit", "list_hashtag_media", json!({"hashtag": "matcha"})).await;
+    let before = roles.graph_seen.call_count();
+    let came = roles.ig_refused("hashtag_limit", "list_hashtag_media", json!({"hashtag": "leipzig"})).await;
     assert_eq!((came.status, came.code().as_str()), (429, "rate_limited"), "{}", came.text);
+    assert_eq!(roles.graph_seen.call_count(), before + 1, "30 are used up: no search goes out");
     let came = roles.ig_refused("main", "list_hashtag_media", json!({"hashtag": "two words"})).await;
     assert_eq!(came.code(), "invalid_params", "{}", came.text);
 }

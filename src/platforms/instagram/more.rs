@@ -332,12 +332,17 @@ fn get_mention(ask: Ask) -> BoxFuture<'static, Result<Done, ToolError>> {
 }
 
 /// New hashtags within 7 days (hashtag search, 2026).
-const HASHTAGS_A_WEEK: usize = 30;
+pub(super) const HASHTAGS_A_WEEK: usize = 30;
+
+/// The hashtags that were looked up within 7 days.
+pub(super) async fn recent_hashtags(ask: &Ask) -> Result<Vec<Value>, ToolError> {
+    let request = ask.own("{}/recently_searched_hashtags")?.fields("id,name");
+    Ok(ask.page_of(30, &request, None, "ask again later").await?.rows)
+}
 
 fn get_hashtag_quota(ask: Ask) -> BoxFuture<'static, Result<Done, ToolError>> {
     Box::pin(async move {
-        let request = ask.own("{}/recently_searched_hashtags")?.fields("id,name");
-        let rows = ask.page_of(30, &request, None, "ask again later").await?.rows;
+        let rows = recent_hashtags(&ask).await?;
         let beside = json!({ "used": rows.len(), "left": HASHTAGS_A_WEEK.saturating_sub(rows.len()) });
         Ok(Answer::List { rows, beside, next: None }.into())
     })

@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 
 use super::formulas::{median, or_null, public_engagement_rate, public_interactions, rounded};
 use super::media::{FORMAT, ID, LINKS, URLS, times, why_not};
+use super::more::{HASHTAGS_A_WEEK, recent_hashtags};
 use super::{BASIC, COMMENTS, COMMENTS_INSTAGRAM, INSIGHTS, NOTE};
 use crate::credential::{AccountKind, Login};
 use crate::graph::{GraphError, Page, Request};
@@ -239,6 +240,29 @@ pub(super) const LIST_HASHTAG_MEDIA: Tool = Tool::read("list_hashtag_media", Acc
     )
     .run(list_hashtag_media);
 
+/// The id of a hashtag that is not remembered. Searching costs one of a week's hashtags, unless it is among them.
+async fn new_hashtag(ask: &Ask, account: &str, name: &str) -> Result<String, ToolError> {
+    let recent = recent_hashtags(ask).await?;
+    if let Some(id) = among(&recent, name) {
+        return Ok(id.to_owned());
+    }
+    if recent.len() >= HASHTAGS_A_WEEK {
+        let words = format!(
+            "{HASHTAGS_A_WEEK} hashtags were looked up within 7 days, and this is not one of them; get_hashtag_quota \
+             names them"
+        );
+        return Err(ToolError::QuotaUsed { words, wait: Duration::from_secs(3600) });
+    }
+    let search = Request::new("ig_hashtag_search", &[])?.query("user_id", account).query("q", name);
+    let answer = ask.graph.get(&search).await?;
+    Ok(answer["data"][0]["id"].as_str().ok_or_else(GraphError::malformed)?.to_owned())
+}
+
+fn among<'a>(recent: &'a [Value], name: &str) -> Option<&'a str> {
+    let is_it = |row: &&Value| row["name"].as_str().is_some_and(|known| known.to_lowercase() == name);
+    recent.iter().find(is_it)?["id"].as_str()
+}
+
 fn list_hashtag_media(ask: Ask) -> BoxFuture<'static, Result<Done, ToolError>> {
     Box::pin(async move {
         let name = hashtag(ask.args.text("hashtag").unwrap_or_default())?;
@@ -248,9 +272,7 @@ fn list_hashtag_media(ask: Ask) -> BoxFuture<'static, Result<Done, ToolError>> {
         let id = match ask.memory.get(&key) {
             Some(Value::String(id)) => id,
             _ => {
-                let search = Request::new("ig_hashtag_search", &[])?.query("user_id", account).query("q", name);
-                let answer = ask.graph.get(&search).await?;
-                let id = answer["data"][0]["id"].as_str().ok_or_else(GraphError::malformed)?.to_owned();
+                let id = new_hashtag(&ask, account, &name).await?;
                 ask.memory.put(key, id.clone().into(), HASHTAG_LASTS);
                 id
             }
