@@ -88,7 +88,6 @@ pub(super) const LIST_LIVE_MEDIA: Tool = Tool::read("list_live_media", AccountKi
     .about("Broadcasts of the account that are on air now; empty at all other times.")
     .needs(BASIC)
     .needs_instagram(BASIC_INSTAGRAM)
-    .params(&[limit(ParamKind::Int(1, 25), "25"), CURSOR])
     .list(
         "media",
         &[
@@ -101,7 +100,16 @@ pub(super) const LIST_LIVE_MEDIA: Tool = Tool::read("list_live_media", AccountKi
         ],
         &[],
     )
-    .run(|ask| edge(ask, "{}/live_media"));
+    .run(list_live_media);
+
+/// An account has one broadcast at a time.
+fn list_live_media(ask: Ask) -> BoxFuture<'static, Result<Done, ToolError>> {
+    Box::pin(async move {
+        let request = ask.own("{}/live_media")?.fields(ask.fields(false));
+        let rows = ask.page_of(25, &request, None, "ask again later").await?.rows;
+        Ok(Answer::List { rows, beside: json!({}), next: None }.into())
+    })
+}
 
 pub(super) const LIST_UPCOMING_EVENTS: Tool = Tool::read("list_upcoming_events", AccountKind::Instagram)
     .about("Events announced on the account, of those made in Ads Manager or by API.")
