@@ -28,7 +28,7 @@ use tokio::time::{Instant, sleep, timeout_at};
 use zeroize::Zeroizing;
 
 pub use self::error::{ErrorKind, Fault, GraphError, Said, one_line};
-pub use self::page::{Cursor, CursorError, Page};
+pub use self::page::{Cursor, CursorError, Page, nested};
 pub use self::request::{Request, is_node};
 pub use self::usage::Usage;
 use crate::clock::Clock;

@@ -95,6 +95,22 @@ impl Page {
     }
 }
 
+/// Takes the rows of an edge that came within a node, and says whether there are more. Graph leaves out the edge where
+/// it has none.
+///
+/// # Errors
+///
+/// As [`Page::from_value`].
+pub fn nested(node: &mut Value, edge: &str) -> Result<(Vec<Value>, bool), GraphError> {
+    match node.get_mut(edge).map(Value::take) {
+        None | Some(Value::Null) => Ok((Vec::new(), false)),
+        Some(list) => {
+            let more = list.pointer("/paging/next").is_some();
+            Ok((Page::from_value(list)?.rows, more))
+        }
+    }
+}
+
 /// Takes every link out of every `paging` in an answer: `next` becomes `true`, its cursor stays. Tokens of others, as a
 /// Page's own, are dropped at any depth.
 pub(super) fn strip_links(value: &mut Value) {
@@ -171,6 +187,23 @@ mod tests {
         let page = Page::from_value(answer).unwrap();
         assert_eq!(page.next.unwrap().as_str(), "QVFI=");
         assert_eq!(Page::from_value(page.rows[0]["comments"].clone()).unwrap().next.unwrap().as_str(), "QVFI=");
+    }
+
+    #[test]
+    fn a_nested_edge_is_a_list_of_objects_or_not_there() {
+        let next = json!({"next": LINK, "cursors": {"after": "a"}});
+        for (name, mut node, found) in [
+            ("none", json!({"id": "1"}), Some((0, false))),
+            ("null", json!({"e": null}), Some((0, false))),
+            ("rows", json!({"e": {"data": [{}, {}]}}), Some((2, false))),
+            ("rows, and more", json!({"e": {"data": [{}], "paging": next}}), Some((1, true))),
+            ("text", json!({"e": "no"}), None),
+            ("rows that are text", json!({"e": {"data": [{}, "no"]}}), None),
+            ("no data", json!({"e": {"data": {}}}), None),
+        ] {
+            let read = nested(&mut node, "e").ok().map(|(rows, more)| (rows.len(), more));
+            assert_eq!(read, found, "{name}");
+        }
     }
 
     #[test]

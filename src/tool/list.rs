@@ -127,7 +127,8 @@ impl Ask {
 }
 
 /// A refusal of the cursor that the caller sent is a fault of that argument; all else is Meta's answer.
-pub(super) fn stale(error: GraphError, was_sent: bool) -> ToolError {
+#[must_use]
+pub fn stale(error: GraphError, was_sent: bool) -> ToolError {
     if was_sent && error.is_bad_cursor() {
         return ArgumentError::of("cursor", "Meta no longer knows it; start the list again").into();
     }

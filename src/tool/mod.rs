@@ -18,6 +18,7 @@ use serde_json::{Map, Value, json};
 pub use ask::{Account, Ask, Memory, Progress, Step};
 pub use column::{Column, Facts, Kind};
 pub use cursor::Position;
+pub use list::stale;
 pub use param::{Args, ArgumentError, Param, ParamKind};
 pub use write::{Entry, Found, Journal, JournalError, Writer};
 

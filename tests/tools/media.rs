@@ -346,12 +346,19 @@ async fn a_hashtags_id_is_asked_once_and_its_endless_list_ends() {
     let roles = roles().await;
     roles.keep(&sample("second")).await;
     let (value, calls) = roles.counted("main", "list_hashtag_media", json!({"hashtag": "#Tea", "limit": 40})).await;
-    assert_eq!((calls, rows(&value).len()), (2, 40));
+    assert_eq!((calls, rows(&value).len()), (3, 40), "the quota, the id and the posts");
     let params = json!({"hashtag": "tea", "limit": 40, "cursor": value["next_cursor"]});
     let other = roles.ig_refused("main", "list_hashtag_media", params).await;
     assert!(other.message().contains("other parameters"), "the same spelling, as of every parameter: {}", other.text);
     let (again, calls) = roles.counted("second", "list_hashtag_media", json!({"hashtag": "tea"})).await;
     assert_eq!((calls, &again["hashtag_id"]), (1, &value["hashtag_id"]), "ids are the same for everybody");
+    let (_, calls) = roles.counted("main", "list_hashtag_media", json!({"hashtag": "matcha"})).await;
+    assert_eq!(calls, 2, "whatever was searched in 7 days is not searched again");
+    let quota = roles.ig("main", "get_hashtag_quota", json!({})).await;
+    assert_eq!(
+        (texts(list(&quota, "hashtags"), "name"), &quota["left"]),
+        (vec!["tea".to_owned(), "matcha".to_owned()], &json!(28))
+    );
     let (all, count) = pages(&roles, "list_hashtag_media", "media", json!({"hashtag": "tea", "limit": 40})).await;
     assert_eq!((all.len(), count), (60, 3), "Meta gives its last page again and again");
     assert_each_once(&all);
@@ -361,8 +368,10 @@ async fn a_hashtags_id_is_asked_once_and_its_endless_list_ends() {
     let came = roles.ig_refused("main", "list_hashtag_media", json!({"hashtag": "nosuchtag"})).await;
     assert_eq!(came.json()["error"]["graph"]["subcode"], 2_207_024, "{}", came.text);
     keep_faulty(&roles, "hashtag_limit").await;
-    let came = roles.ig_refused("hashtag_limit", "list_hashtag_media", json!({"hashtag": "matcha"})).await;
+    let before = roles.graph_seen.call_count();
+    let came = roles.ig_refused("hashtag_limit", "list_hashtag_media", json!({"hashtag": "leipzig"})).await;
     assert_eq!((came.status, came.code().as_str()), (429, "rate_limited"), "{}", came.text);
+    assert_eq!(roles.graph_seen.call_count(), before + 1, "30 are used up: no search goes out");
     let came = roles.ig_refused("main", "list_hashtag_media", json!({"hashtag": "two words"})).await;
     assert_eq!(came.code(), "invalid_params", "{}", came.text);
 }
@@ -430,6 +439,8 @@ async fn the_mix_of_formats_is_the_posts_and_one_call_for_views() {
     assert!(list(&part, "formats").iter().all(|row| row["account_views_share_pct"].is_null()));
     assert!(list(&part, "formats").iter().any(|row| row["median_reach"].is_number()), "{part}");
     assert!(part["note"].as_str().unwrap().contains("views by format could not be read"), "{part}");
+    let (_, calls) = roles.counted("views_refused", "get_content_mix", json!({"days": 7})).await;
+    assert_eq!(calls, 1, "a refused metric is not asked for again");
 }
 
 #[tokio::test]
@@ -438,6 +449,15 @@ async fn the_best_time_stands_on_posts_and_on_when_followers_are_online() {
     keep_small(&roles).await;
     let (value, calls) = roles.counted("main", "get_best_time_to_post", json!({"timezone": "Europe/Berlin"})).await;
     assert_eq!(calls, 3, "two pages of posts, and the hours");
+    assert!(
+        roles
+            .graph_seen
+            .calls()
+            .iter()
+            .any(|call| call.contains("metric=online_followers") && call.contains("until=1794988800")),
+        "the newest two days are not asked for: {:?}",
+        roles.graph_seen.calls()
+    );
     let slots = list(&value, "slots");
     assert_eq!(slots.len(), 5);
     let scores: Vec<f64> = slots.iter().map(|slot| slot["score"].as_f64().unwrap()).collect();
@@ -566,4 +586,24 @@ async fn a_kind_that_meta_does_not_tell_is_asked_again_and_gets_the_numbers_of_a
     let seen = stub.seen();
     assert_eq!(seen.iter().filter(|line| line.contains("media_product_type")).count(), 2, "{seen:?}");
     assert!(seen.iter().all(|line| !line.contains("follows") && !line.contains("watch")), "{seen:?}");
+}
+
+#[tokio::test]
+async fn an_answer_with_something_else_in_a_list_within_it_is_metas_fault() {
+    const ODD: &str = r#"{"id": "1", "data": [{"id": "1", "comments": {"data": ["x"]}, "replies": {"data": ["x"]}}],
+        "comments": {"data": ["x"]}, "replies": {"data": ["x"]}, "mentioned_media": "x"}"#;
+    let stub = support::tools::Stub::start(|_, _| (200, ODD.to_owned())).await;
+    let roles = Fixture { graph: Some(stub.url.clone()), ..Fixture::new() }.start().await;
+    roles.keep(&sample("main")).await;
+    for (tool, params) in [
+        ("list_comments", json!({"media_id": "1"})),
+        ("list_recent_comments", json!({})),
+        ("get_comment", json!({"comment_id": "1"})),
+        ("list_unanswered_comments", json!({})),
+        ("get_mention", json!({"media_id": "1"})),
+        ("get_mention", json!({"comment_id": "1"})),
+    ] {
+        let came = roles.ig_refused("main", tool, params).await;
+        assert_eq!((came.status, came.code().as_str()), (502, "meta_unavailable"), "{tool}: {}", came.text);
+    }
 }

@@ -9,7 +9,7 @@ use super::window::zone;
 use super::{COMMENTS, COMMENTS_INSTAGRAM, NOTE, TRUNCATED};
 use crate::clock::rfc3339;
 use crate::credential::AccountKind;
-use crate::graph::{GraphError, Request};
+use crate::graph::{GraphError, Request, nested};
 use crate::tool::column::{at, fields, moment};
 use crate::tool::param::{CURSOR, limit};
 use crate::tool::{Answer, ArgumentError, Ask, Column, Done, Param, ParamKind, Tool, ToolError};
@@ -58,7 +58,9 @@ fn asked(replies: bool) -> String {
     }
 }
 
-fn is_ours(raw: &Value, account: &str) -> bool {
+/// Whether the account itself wrote a comment: `user` is there on its own ones only, and `from` may have an id of the
+/// app's own.
+pub(super) fn is_ours(raw: &Value, account: &str) -> bool {
     at(raw, "user/id").is_some() || at(raw, "from/id").is_some_and(|id| id == account)
 }
 
@@ -70,13 +72,8 @@ struct Thread {
 
 impl Thread {
     /// `with_replies` says whether they were asked for: Graph leaves them out where there are none.
-    fn of(mut comment: Value, media: &Value, account: &str, with_replies: bool) -> Self {
-        let mut answers = comment.get_mut("replies").map(Value::take).unwrap_or_default();
-        let more = answers.pointer("/paging/next").is_some();
-        let mut replies = match answers.get_mut("data").map(Value::take) {
-            Some(Value::Array(replies)) => replies,
-            _ => Vec::new(),
-        };
+    fn of(mut comment: Value, media: &Value, account: &str, with_replies: bool) -> Result<Self, GraphError> {
+        let (mut replies, more) = nested(&mut comment, "replies")?;
         comment["media_id"] = media.clone();
         for reply in &mut replies {
             reply["media_id"] = media.clone();
@@ -87,7 +84,7 @@ impl Thread {
             comment["replies_count"] = if more { Value::Null } else { replies.len().into() };
             comment["answered"] = if more && !ours { Value::Null } else { ours.into() };
         }
-        Self { comment, replies }
+        Ok(Self { comment, replies })
     }
 }
 
@@ -127,7 +124,7 @@ fn list_comments(ask: Ask) -> BoxFuture<'static, Result<Done, ToolError>> {
         let account = ask.id(AccountKind::Instagram)?;
         let mut rows = Vec::new();
         for raw in page.rows {
-            let thread = Thread::of(raw, &media.into(), account, replies);
+            let thread = Thread::of(raw, &media.into(), account, replies)?;
             rows.push(thread.comment);
             rows.extend(thread.replies);
         }
@@ -159,7 +156,7 @@ fn get_comment(ask: Ask) -> BoxFuture<'static, Result<Done, ToolError>> {
             return Err(GraphError::malformed().into());
         }
         let media = at(&raw, "media/id").cloned().unwrap_or_default();
-        let mut thread = Thread::of(raw, &media, ask.id(AccountKind::Instagram)?, true);
+        let mut thread = Thread::of(raw, &media, ask.id(AccountKind::Instagram)?, true)?;
         thread.comment["replies"] = thread.replies.into();
         Ok(Answer::Row(thread.comment).into())
     })
@@ -173,28 +170,23 @@ struct Found {
 }
 
 impl Found {
-    fn of(posts: Vec<Value>, account: &str, replies: bool, since: Option<Timestamp>) -> Self {
+    fn of(posts: Vec<Value>, account: &str, replies: bool, since: Option<Timestamp>) -> Result<Self, GraphError> {
         let mut found = Self { threads: Vec::new(), truncated: false };
         for mut post in posts {
             let is_late = |comment: &Value| {
                 let written = moment(&comment["timestamp"]);
                 since.is_none_or(|since| written.is_none_or(|written| written >= since))
             };
-            let mut list = post.get_mut("comments").map(Value::take).unwrap_or_default();
-            let more = list.pointer("/paging/next").is_some();
-            let comments = match list.get_mut("data").map(Value::take) {
-                Some(Value::Array(comments)) => comments,
-                _ => Vec::new(),
-            };
+            let (comments, more) = nested(&mut post, "comments")?;
             found.truncated |= more && comments.last().is_none_or(is_late);
             for comment in comments.into_iter().filter(is_late) {
-                let mut thread = Thread::of(comment, &post["id"], account, replies);
+                let mut thread = Thread::of(comment, &post["id"], account, replies)?;
                 thread.comment["media_permalink"] = post["permalink"].clone();
                 found.threads.push(thread);
             }
         }
         found.threads.sort_by_key(|thread| std::cmp::Reverse(moment(&thread.comment["timestamp"])));
-        found
+        Ok(found)
     }
 }
 
@@ -236,7 +228,7 @@ fn list_recent_comments(ask: Ask) -> BoxFuture<'static, Result<Done, ToolError>>
         if nothing {
             ask.check_permission().await?;
         }
-        let found = Found::of(posts, ask.id(AccountKind::Instagram)?, false, since);
+        let found = Found::of(posts, ask.id(AccountKind::Instagram)?, false, since)?;
         let rows = found.threads.into_iter().map(|thread| thread.comment).collect();
         let beside = json!({"truncated": found.truncated || fewer, "note": nothing.then_some(NONE)});
         Ok(Answer::List { rows, beside, next: None }.into())
@@ -292,7 +284,7 @@ fn list_unanswered_comments(ask: Ask) -> BoxFuture<'static, Result<Done, ToolErr
             note = Some(NONE.to_owned());
         }
         let account = ask.id(AccountKind::Instagram)?;
-        let mut found = Found::of(posts, account, true, Some(since));
+        let mut found = Found::of(posts, account, true, Some(since))?;
         found.threads.retain(|thread| {
             let comment = &thread.comment;
             !is_ours(comment, account) && comment["hidden"] != true && comment["answered"] != true
@@ -348,7 +340,7 @@ mod tests {
 
     fn thread(replies: Value) -> Value {
         let raw = json!({"id": "1", "replies": replies});
-        Thread::of(raw, &"9".into(), "17", true).comment
+        Thread::of(raw, &"9".into(), "17", true).unwrap().comment
     }
 
     #[test]
@@ -369,7 +361,7 @@ mod tests {
             let comment = thread(replies);
             assert_eq!((&comment["replies_count"], &comment["answered"]), (&count, &answered), "{name}");
         }
-        let bare = Thread::of(json!({"id": "1"}), &"9".into(), "17", false).comment;
+        let bare = Thread::of(json!({"id": "1"}), &"9".into(), "17", false).unwrap().comment;
         assert!(bare.get("answered").is_none() && bare.get("replies_count").is_none(), "they were not asked for");
     }
 
@@ -387,11 +379,33 @@ mod tests {
         let (day, since) = (|day| format!("2026-11-{day:02}T00:00:00+0000"), "2026-11-05T00:00:00Z".parse().unwrap());
         let (ninth, seventh, third) = (day(9), day(7), day(3));
         let posts = |more| vec![post("1", &[&seventh, &third], more), post("2", &[&ninth], false), json!({"id": "3"})];
-        let found = Found::of(posts(true), "17", false, Some(since));
+        let found = Found::of(posts(true), "17", false, Some(since)).unwrap();
         let ids: Vec<&str> = found.threads.iter().map(|thread| thread.comment["media_id"].as_str().unwrap()).collect();
         assert_eq!((ids, found.truncated), (vec!["2", "1"], false), "what is older than since is not missed");
-        assert!(Found::of(posts(true), "17", false, None).truncated);
-        assert!(!Found::of(posts(false), "17", false, None).truncated);
+        assert!(Found::of(posts(true), "17", false, None).unwrap().truncated);
+        assert!(!Found::of(posts(false), "17", false, None).unwrap().truncated);
+    }
+
+    #[test]
+    fn what_is_no_comment_is_no_answer_of_meta() {
+        for odd in [json!({"data": ["text"]}), json!({"data": "text"}), json!("text"), json!([1])] {
+            let post = json!({"id": "1", "comments": odd});
+            assert!(Found::of(vec![post], "17", true, None).is_err(), "{odd}");
+            let comment = json!({"id": "1", "replies": odd});
+            assert!(Thread::of(comment, &"9".into(), "17", true).is_err(), "{odd}");
+        }
+    }
+
+    #[test]
+    fn a_comment_is_ours_by_its_user_or_by_who_wrote_it() {
+        for (name, raw, ours) in [
+            ("user", json!({"user": {"id": "25"}}), true),
+            ("no user", json!({"user": null, "from": {"id": "33"}}), false),
+            ("from", json!({"from": {"id": "17"}}), true),
+            ("nobody", json!({}), false),
+        ] {
+            assert_eq!(is_ours(&raw, "17"), ours, "{name}");
+        }
     }
 
     #[test]

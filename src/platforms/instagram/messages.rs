@@ -4,6 +4,7 @@
 //! account's.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 use jiff::{SignedDuration, Timestamp};
@@ -13,11 +14,11 @@ use super::publish::public;
 use super::{MESSAGES, MESSAGES_INSTAGRAM, NOTE};
 use crate::clock::rfc3339;
 use crate::credential::{AccountKind, Login};
-use crate::graph::{GraphError, Request, Session};
+use crate::graph::{GraphError, Request, Session, nested};
 use crate::tool::column::moment;
 use crate::tool::param::{CURSOR, limit};
 use crate::tool::write::{DRY_RUN, FORCE_NEW, IDEMPOTENCY_KEY, KEY, REPEATED, WAS_DRY_RUN, WOULD_SEND};
-use crate::tool::{Answer, ArgumentError, Ask, Column, Done, Found, Param, ParamKind, Tool, ToolError, Writer};
+use crate::tool::{Answer, ArgumentError, Ask, Column, Done, Found, Param, ParamKind, Tool, ToolError, Writer, stale};
 
 /// Meta lets a business write for so long after a person's last message (messaging, 2026).
 const WINDOW: SignedDuration = SignedDuration::from_hours(24);
@@ -26,6 +27,8 @@ const HUMAN_AGENT: SignedDuration = SignedDuration::from_hours(7 * 24);
 /// Bytes of a message, and messages of a thread that Meta gives with their details.
 const MESSAGE_BYTES: usize = 1000;
 const NEWEST: &str = "20";
+/// How long it is remembered by what ids a login knows the account.
+const US_LASTS: Duration = Duration::from_secs(24 * 3600);
 
 const fn inbox(tool: Tool) -> Tool {
     tool.needs(MESSAGES).needs_instagram(MESSAGES_INSTAGRAM)
@@ -241,6 +244,82 @@ fn after(last: Option<Timestamp>, span: SignedDuration) -> Option<Timestamp> {
     last?.checked_add(span).ok()
 }
 
+/// Who we are in a thread: Meta may give the account an id there that is not the stored one, as one of the app's own.
+struct Us {
+    ids: Vec<String>,
+    username: Option<String>,
+}
+
+impl Us {
+    /// By the stored id; where a thread does not know it, also by what Meta says of the account, asked once.
+    async fn among<'a>(ask: &Ask, threads: impl IntoIterator<Item = &'a [Value]>) -> Result<Self, ToolError> {
+        let own = ask.id(AccountKind::Instagram)?.to_owned();
+        let mut us = Self { ids: vec![own], username: None };
+        if !threads.into_iter().any(|people| us.cannot_tell(people)) {
+            return Ok(us);
+        }
+        let key = format!("us/{}/{}", ask.account.client, us.ids[0]);
+        let node = match ask.memory.get(&key) {
+            Some(node) => node,
+            None => {
+                let request = match ask.account.login {
+                    Login::Instagram => Request::new("me", &[])?.fields("id,user_id,username"),
+                    Login::Facebook => ask.own("{}")?.fields("id,username"),
+                };
+                let node = ask.graph.get(&request).await?;
+                ask.memory.put(key, node.clone(), US_LASTS);
+                node
+            }
+        };
+        us.learn(&node);
+        Ok(us)
+    }
+
+    fn learn(&mut self, node: &Value) {
+        self.ids.extend(["id", "user_id"].iter().filter_map(|name| Some(node[*name].as_str()?.to_owned())));
+        self.username = node["username"].as_str().map(str::to_owned);
+    }
+
+    /// Whether there are several and none of them is known to be us.
+    fn cannot_tell(&self, people: &[Value]) -> bool {
+        let are_several = people.iter().any(|person| person["id"] != people[0]["id"]);
+        are_several && !people.iter().any(|person| self.is(person))
+    }
+
+    fn is(&self, person: &Value) -> bool {
+        let same_id = person["id"].as_str().is_some_and(|id| self.ids.iter().any(|own| own == id));
+        same_id || self.username.is_some() && person["username"].as_str() == self.username.as_deref()
+    }
+}
+
+/// A thread as it came, and those who write in it.
+struct Thread {
+    row: Value,
+    people: Vec<Value>,
+    messages: Vec<Value>,
+}
+
+impl Thread {
+    fn of(mut row: Value) -> Result<Self, GraphError> {
+        let (people, _) = nested(&mut row, "participants")?;
+        let (messages, _) = nested(&mut row, "messages")?;
+        Ok(Self { row, people, messages })
+    }
+
+    fn into_row(mut self, us: &Us) -> Value {
+        if us.cannot_tell(&self.people) {
+            return self.row;
+        }
+        let person = self.people.into_iter().find(|person| !us.is(person)).unwrap_or_default();
+        let closes = after(last_of(&person["id"], &self.messages), WINDOW);
+        self.row["closes_at"] = closes.map_or(Value::Null, |at| rfc3339(at).into());
+        self.row["last_from_us"] = self.messages.first().map_or(Value::Null, |last| us.is(&last["from"]).into());
+        self.row["participant_id"] = person["id"].clone();
+        self.row["participant_username"] = person["username"].clone();
+        self.row
+    }
+}
+
 fn list_conversations(ask: Ask) -> BoxFuture<'static, Result<Done, ToolError>> {
     Box::pin(async move {
         let after_cursor = ask.position()?.map(|(_, cursor)| cursor);
@@ -248,30 +327,15 @@ fn list_conversations(ask: Ask) -> BoxFuture<'static, Result<Done, ToolError>> {
         let fields = format!("id,updated_time,participants,messages.limit({NEWEST}){{from,created_time}}");
         let size = u32::try_from(ask.args.int("limit").unwrap_or(10)).unwrap_or(10);
         let page = inbox.graph.page(&inbox.conversations(&fields)?, after_cursor.as_ref(), size).await;
-        let page = page.map_err(|error| match error.is_bad_cursor() {
-            true => ArgumentError::of("cursor", "Meta no longer knows it; start the list again").into(),
-            false => ToolError::from(error),
-        })?;
-        let own = ask.id(AccountKind::Instagram)?;
-        let mut rows = page.rows;
-        for row in &mut rows {
-            let people = row["participants"]["data"].as_array().cloned().unwrap_or_default();
-            let person = people.into_iter().find(|person| person["id"] != own).unwrap_or_default();
-            let messages = row["messages"]["data"].as_array().cloned().unwrap_or_default();
-            row["closes_at"] =
-                after(last_of(&person["id"], &messages), WINDOW).map_or(Value::Null, |at| rfc3339(at).into());
-            row["last_from_us"] = messages.first().map_or(Value::Null, |last| (last["from"]["id"] == own).into());
-            row["participant_id"] = person["id"].clone();
-            row["participant_username"] = person["username"].clone();
-        }
+        let page = page.map_err(|error| stale(error, after_cursor.is_some()))?;
+        let threads = page.rows.into_iter().map(Thread::of).collect::<Result<Vec<_>, _>>()?;
         let mut note = Value::Null;
-        if rows.is_empty() && after_cursor.is_none() {
-            let missing = ask.missing_permissions().await;
-            if !missing.is_empty() {
-                return Err(ToolError::MissingPermission(missing.join(", ")));
-            }
+        if threads.is_empty() && after_cursor.is_none() {
+            ask.check_permission().await?;
             note = "no threads, or the app lacks Advanced Access to messages: Meta answers both alike".into();
         }
+        let us = Us::among(&ask, threads.iter().map(|thread| &thread.people[..])).await?;
+        let rows = threads.into_iter().map(|thread| thread.into_row(&us)).collect();
         let next = ask.next_cursor(page.next, None);
         Ok(Answer::List { rows, beside: json!({ "note": note }), next }.into())
     })
@@ -283,14 +347,22 @@ fn get_conversation(ask: Ask) -> BoxFuture<'static, Result<Done, ToolError>> {
         let id = ask.args.text("conversation_id").unwrap_or_default();
         let fields = format!("messages.limit({NEWEST}){{id,created_time,from,to,message}}");
         let wrong = |_| ArgumentError::of("conversation_id", "this is no id of list_conversations");
-        let node = inbox.graph.get(&Request::new("{}", &[id]).map_err(wrong)?.fields(fields)).await?;
-        let own = ask.id(AccountKind::Instagram)?;
-        let mut rows = node["messages"]["data"].as_array().cloned().unwrap_or_default();
+        let mut node = inbox.graph.get(&Request::new("{}", &[id]).map_err(wrong)?.fields(fields)).await?;
+        let (mut rows, _) = nested(&mut node, "messages")?;
+        let people: Vec<Value> = rows.iter().flat_map(people_of).collect();
+        let us = Us::among(&ask, [&people[..]]).await?;
+        let cannot_tell = us.cannot_tell(&people);
         for row in &mut rows {
-            row["from_us"] = (row["from"]["id"] == own).into();
+            row["from_us"] = if cannot_tell { Value::Null } else { us.is(&row["from"]).into() };
         }
         Ok(Answer::List { rows, beside: json!({}), next: None }.into())
     })
+}
+
+/// Who wrote a message, and to whom.
+fn people_of(message: &Value) -> Vec<Value> {
+    let to = message["to"]["data"].as_array().into_iter().flatten();
+    to.chain(message.get("from")).cloned().collect()
 }
 
 fn get_message_sender(ask: Ask) -> BoxFuture<'static, Result<Done, ToolError>> {
@@ -426,4 +498,48 @@ async fn act(ask: Ask, writer: Writer) -> Result<Done, ToolError> {
     };
     writer.post_as(&inbox.graph, &request).await.map_err(of_window)?;
     Ok(Answer::Row(json!({ "success": true })).into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn thread(us: &str) -> Value {
+        let (us, them) = (json!({"id": us, "username": "fern"}), json!({"id": "33", "username": "mona"}));
+        json!({"id": "t", "participants": {"data": [us, them]}, "messages": {"data": [
+            {"from": us, "created_time": "2026-11-20T11:00:00+0000"},
+            {"from": them, "created_time": "2026-11-20T10:00:00+0000"},
+        ]}})
+    }
+
+    #[test]
+    fn the_person_is_the_other_one_whatever_id_the_login_gives_us() {
+        let by = |node: Value| {
+            let mut us = Us { ids: vec!["17".to_owned()], username: None };
+            us.learn(&node);
+            us
+        };
+        for (name, id, us) in [
+            ("the stored id", "17", by(json!({}))),
+            ("an id of the app's own", "25", by(json!({"id": "25", "user_id": "17", "username": "fern"}))),
+            ("an id that nothing else has", "99", by(json!({"id": "25", "username": "fern"}))),
+        ] {
+            let row = Thread::of(thread(id)).unwrap().into_row(&us);
+            assert_eq!((&row["participant_id"], &row["last_from_us"]), (&json!("33"), &json!(true)), "{name}");
+            assert_eq!(row["closes_at"], "2026-11-21T10:00:00Z", "{name}");
+        }
+        let unknown = Thread::of(thread("99")).unwrap().into_row(&by(json!({"username": "other"})));
+        assert!(unknown["participant_id"].is_null() && unknown["last_from_us"].is_null(), "no guess: {unknown}");
+        assert!(!by(json!({})).is(&json!({"username": null})), "nobody is not us");
+    }
+
+    #[test]
+    fn what_is_no_thread_is_no_answer_of_meta() {
+        for odd in [json!({"data": ["text"]}), json!("text"), json!({"data": {}})] {
+            assert!(Thread::of(json!({"id": "1", "messages": odd})).is_err(), "{odd}");
+            assert!(Thread::of(json!({"id": "1", "participants": odd})).is_err(), "{odd}");
+        }
+        let bare = Thread::of(json!({"id": "1"})).unwrap().into_row(&Us { ids: Vec::new(), username: None });
+        assert!(bare["participant_id"].is_null() && bare["last_from_us"].is_null(), "{bare}");
+    }
 }

@@ -6,6 +6,7 @@ use futures_util::future::BoxFuture;
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
+use super::comments::is_ours;
 use super::publish::CLOCKS_DIFFER;
 use super::{
     COMMENTS, COMMENTS_INSTAGRAM, CONTENTS, ENGAGEMENT, NOTE,
@@ -173,11 +174,6 @@ pub(super) const SET_LIKE: Tool = Tool::write("set_like", AccountKind::Instagram
     .example(r#"{"media_id":"17900000000000001"}"#)
     .row(DONE)
     .change(|ask, writer| Box::pin(set_like(ask, writer)));
-
-/// Whether a comment is one of the account's own: Meta says `user` of those alone.
-fn is_ours(row: &Value, account: &str) -> bool {
-    row.get("user").is_some() || row["from"]["id"] == account
-}
 
 /// The newest below `edge` that is ours, has this text and is not older than the first call.
 async fn written(

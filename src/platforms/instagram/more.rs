@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use super::moderation::DONE;
 use super::{BASIC, BASIC_INSTAGRAM, COMMENTS, EVENTS, SHOPPING, WEBHOOKS};
 use crate::credential::{AccountKind, Login};
-use crate::graph::Request;
+use crate::graph::{GraphError, Request};
 use crate::tool::param::{CURSOR, limit};
 use crate::tool::write::{DRY_RUN, WAS_DRY_RUN, WOULD_SEND};
 use crate::tool::{Answer, ArgumentError, Ask, Column, Done, Param, ParamKind, Tool, ToolError, Writer};
@@ -92,7 +92,6 @@ pub(super) const LIST_LIVE_MEDIA: Tool = Tool::read("list_live_media", AccountKi
     .about("Broadcasts of the account that are on air now; empty at all other times.")
     .needs(BASIC)
     .needs_instagram(BASIC_INSTAGRAM)
-    .params(&[limit(ParamKind::Int(1, 25), "25"), CURSOR])
     .list(
         "media",
         &[
@@ -105,7 +104,16 @@ pub(super) const LIST_LIVE_MEDIA: Tool = Tool::read("list_live_media", AccountKi
         ],
         &[],
     )
-    .run(|ask| edge(ask, "{}/live_media"));
+    .run(list_live_media);
+
+/// An account has one broadcast at a time.
+fn list_live_media(ask: Ask) -> BoxFuture<'static, Result<Done, ToolError>> {
+    Box::pin(async move {
+        let request = ask.own("{}/live_media")?.fields(ask.fields(false));
+        let rows = ask.page_of(25, &request, None, "ask again later").await?.rows;
+        Ok(Answer::List { rows, beside: json!({}), next: None }.into())
+    })
+}
 
 pub(super) const LIST_UPCOMING_EVENTS: Tool = Tool::read("list_upcoming_events", AccountKind::Instagram)
     .group("Shop and events")
@@ -327,6 +335,10 @@ fn get_mention(ask: Ask) -> BoxFuture<'static, Result<Done, ToolError>> {
         };
         let mut node = ask.graph.get(&ask.own("{}")?.fields(fields)).await?;
         let mut row = node[member].take();
+        // Every node has an id: a row of nulls would look like one.
+        if row.get("id").is_none() {
+            return Err(GraphError::malformed().into());
+        }
         if member == "mentioned_media" {
             row["media_id"] = row["id"].clone();
             row["text"] = row["caption"].clone();
@@ -341,12 +353,17 @@ fn get_mention(ask: Ask) -> BoxFuture<'static, Result<Done, ToolError>> {
 }
 
 /// New hashtags within 7 days (hashtag search, 2026).
-const HASHTAGS_A_WEEK: usize = 30;
+pub(super) const HASHTAGS_A_WEEK: usize = 30;
+
+/// The hashtags that were looked up within 7 days.
+pub(super) async fn recent_hashtags(ask: &Ask) -> Result<Vec<Value>, ToolError> {
+    let request = ask.own("{}/recently_searched_hashtags")?.fields("id,name");
+    Ok(ask.page_of(30, &request, None, "ask again later").await?.rows)
+}
 
 fn get_hashtag_quota(ask: Ask) -> BoxFuture<'static, Result<Done, ToolError>> {
     Box::pin(async move {
-        let request = ask.own("{}/recently_searched_hashtags")?.fields("id,name");
-        let rows = ask.page_of(30, &request, None, "ask again later").await?.rows;
+        let rows = recent_hashtags(&ask).await?;
         let beside = json!({ "used": rows.len(), "left": HASHTAGS_A_WEEK.saturating_sub(rows.len()) });
         Ok(Answer::List { rows, beside, next: None }.into())
     })

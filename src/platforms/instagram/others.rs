@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 
 use super::formulas::{median, or_null, public_engagement_rate, public_interactions, rounded};
 use super::media::{FORMAT, ID, LINKS, URLS, times, why_not};
+use super::more::{HASHTAGS_A_WEEK, recent_hashtags};
 use super::{BASIC, COMMENTS, COMMENTS_INSTAGRAM, INSIGHTS, NOTE};
 use crate::credential::{AccountKind, Login};
 use crate::graph::{GraphError, Page, Request};
@@ -242,6 +243,29 @@ pub(super) const LIST_HASHTAG_MEDIA: Tool = Tool::read("list_hashtag_media", Acc
     )
     .run(list_hashtag_media);
 
+/// The id of a hashtag that is not remembered. Searching costs one of a week's hashtags, unless it is among them.
+async fn new_hashtag(ask: &Ask, account: &str, name: &str) -> Result<String, ToolError> {
+    let recent = recent_hashtags(ask).await?;
+    if let Some(id) = among(&recent, name) {
+        return Ok(id.to_owned());
+    }
+    if recent.len() >= HASHTAGS_A_WEEK {
+        let words = format!(
+            "{HASHTAGS_A_WEEK} hashtags were looked up within 7 days, and this is not one of them; get_hashtag_quota \
+             names them"
+        );
+        return Err(ToolError::QuotaUsed { words, wait: Duration::from_secs(3600) });
+    }
+    let search = Request::new("ig_hashtag_search", &[])?.query("user_id", account).query("q", name);
+    let answer = ask.graph.get(&search).await?;
+    Ok(answer["data"][0]["id"].as_str().ok_or_else(GraphError::malformed)?.to_owned())
+}
+
+fn among<'a>(recent: &'a [Value], name: &str) -> Option<&'a str> {
+    let is_it = |row: &&Value| row["name"].as_str().is_some_and(|known| known.to_lowercase() == name);
+    recent.iter().find(is_it)?["id"].as_str()
+}
+
 fn list_hashtag_media(ask: Ask) -> BoxFuture<'static, Result<Done, ToolError>> {
     Box::pin(async move {
         let name = hashtag(ask.args.text("hashtag").unwrap_or_default())?;
@@ -251,9 +275,7 @@ fn list_hashtag_media(ask: Ask) -> BoxFuture<'static, Result<Done, ToolError>> {
         let id = match ask.memory.get(&key) {
             Some(Value::String(id)) => id,
             _ => {
-                let search = Request::new("ig_hashtag_search", &[])?.query("user_id", account).query("q", name);
-                let answer = ask.graph.get(&search).await?;
-                let id = answer["data"][0]["id"].as_str().ok_or_else(GraphError::malformed)?.to_owned();
+                let id = new_hashtag(&ask, account, &name).await?;
                 ask.memory.put(key, id.clone().into(), HASHTAG_LASTS);
                 id
             }
@@ -386,10 +408,13 @@ fn problem(error: &ToolError) -> &'static str {
 fn compared(answer: Result<Value, ToolError>, now: Timestamp) -> Result<Value, ToolError> {
     let mut row = answer?["business_discovery"].take();
     let page = posts_of(&mut row)?;
+    // A page may be short and not the last: all are read where there are as many as the account has, or no cursor.
+    let all = row["media_count"].as_u64().and_then(|count| usize::try_from(count).ok());
+    let is_last = page.next.is_none() && !page.rows.is_empty();
+    let all_read = is_last || all.is_some_and(|all| page.rows.len() >= all);
     let posts = page.rows;
     let written = |post: &Value| moment(&post["timestamp"]);
     let since = now - MONTH;
-    let all_read = posts.len() < COMPARED;
     let reaches_back = posts.iter().filter_map(written).min().is_some_and(|oldest| oldest <= since);
     if all_read || reaches_back {
         row["posts_30d"] = posts.iter().filter(|post| written(post) >= Some(since)).count().into();
@@ -446,8 +471,8 @@ mod tests {
         }
     }
 
-    fn answer(posts: &[Value]) -> Result<Value, ToolError> {
-        Ok(json!({"business_discovery": {"id": "1", "username": "a", "followers_count": 1000, "media_count": 900,
+    fn answer(posts: &[Value], of: usize) -> Result<Value, ToolError> {
+        Ok(json!({"business_discovery": {"id": "1", "username": "a", "followers_count": 1000, "media_count": of,
             "media": {"data": posts, "paging": {"cursors": {"after": "x"}}}}}))
     }
 
@@ -459,7 +484,7 @@ mod tests {
                 "permalink": format!("p{day}")})
         };
         let posts = [post("2026-11-19", Some(10), 2), post("2026-11-01", None, 90), post("2026-09-01", Some(30), 4)];
-        let row = compared(answer(&posts), now).unwrap();
+        let row = compared(answer(&posts, 900), now).unwrap();
         assert_eq!(
             (&row["posts_30d"], &row["median_likes"], &row["median_comments"]),
             (&json!(2), &json!(20), &json!(4))
@@ -467,8 +492,13 @@ mod tests {
         assert_eq!((&row["public_engagement_rate"], &row["top_post_permalink"]), (&json!(2.3), &json!("p2026-09-01")));
         assert_eq!(row["median_views"], Value::Null);
         let many: Vec<Value> = (0..50).map(|_| post("2026-11-10", Some(1), 1)).collect();
-        assert_eq!(compared(answer(&many), now).unwrap()["posts_30d"], Value::Null, "older ones were not read");
-        assert_eq!(compared(answer(&many[1..]), now).unwrap()["posts_30d"], 49, "these are all");
-        assert_eq!(compared(answer(&[]), now).unwrap()["median_likes"], Value::Null);
+        assert_eq!(compared(answer(&many, 900), now).unwrap()["posts_30d"], Value::Null, "older ones were not read");
+        let short = compared(answer(&many[1..], 900), now).unwrap();
+        assert_eq!(short["posts_30d"], Value::Null, "a short page need not be the last");
+        assert_eq!(compared(answer(&many[1..], 49), now).unwrap()["posts_30d"], 49, "these are all");
+        let mut without_cursor = answer(&many[1..], 900).unwrap();
+        without_cursor["business_discovery"]["media"]["paging"] = Value::Null;
+        assert_eq!(compared(Ok(without_cursor), now).unwrap()["posts_30d"], 49, "Meta says that these are all");
+        assert_eq!(compared(answer(&[], 0), now).unwrap()["median_likes"], Value::Null);
     }
 }

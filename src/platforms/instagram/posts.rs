@@ -14,8 +14,9 @@ use serde_json::{Value, json};
 use super::formulas::{
     engagement_rate, format, interactions, median, metric, or_null, ratio, rounded, save_rate, share_rate,
 };
+use super::insights::{online_by_hour, views_by_format};
 use super::media::{COMMON, LINKS, Posts, URLS, media_row, why_not};
-use super::window::{Slice, Window, day_of, last_complete_day, start};
+use super::window::{Slice, Window, last_complete_day};
 use super::{BASIC, BASIC_INSTAGRAM, INSIGHTS, INSIGHTS_INSTAGRAM, NOTE, TRUNCATED};
 use crate::clock::rfc3339;
 use crate::credential::AccountKind;
@@ -294,16 +295,11 @@ pub(super) const GET_CONTENT_MIX: Tool = of_posts("get_content_mix")
     )
     .run(get_content_mix);
 
-/// A row's name, the formats of its posts, and Meta's keys for it in the breakdown of views.
-type Group = (&'static str, &'static [&'static str], &'static [&'static str]);
+/// A row's name, as the account's views have it, and the formats of its posts.
+type Group = (&'static str, &'static [&'static str]);
 
-const GROUPS: [Group; 5] = [
-    ("POST", &["IMAGE", "VIDEO"], &["POST", "FEED"]),
-    ("CAROUSEL", &["CAROUSEL"], &["CAROUSEL_CONTAINER"]),
-    ("REEL", &["REEL"], &["REEL", "REELS"]),
-    ("STORY", &[], &["STORY"]),
-    ("AD", &[], &["AD"]),
-];
+const GROUPS: [Group; 5] =
+    [("POST", &["IMAGE", "VIDEO"]), ("CAROUSEL", &["CAROUSEL"]), ("REEL", &["REEL"]), ("STORY", &[]), ("AD", &[])];
 
 fn get_content_mix(ask: Ask) -> BoxFuture<'static, Result<Done, ToolError>> {
     Box::pin(async move {
@@ -313,10 +309,11 @@ fn get_content_mix(ask: Ask) -> BoxFuture<'static, Result<Done, ToolError>> {
         let (sample, views) = join!(sample, views_by_product(&ask, window.whole));
         let sample = sample?;
         let mut notes: Vec<String> = window.note.into_iter().chain(sample.notes()).collect();
-        let views = views.unwrap_or_else(|error| {
-            notes.push(format!("the account's views by format could not be read: {}", words(&error)));
-            Views::default()
-        });
+        let (views, why) = match views {
+            Ok((views, refused)) => (views, refused),
+            Err(error) => (Views::default(), Some(words(&error).to_owned())),
+        };
+        notes.extend(why.map(|why| format!("the account's views by format could not be read: {why}")));
         let rows = GROUPS.iter().map(|group| mixed(&sample, &views, group)).collect();
         let beside = sample.beside(sample.posts.len(), notes);
         Ok(Answer::List { rows, beside, next: None }.into())
@@ -331,8 +328,9 @@ fn words(error: &ToolError) -> &'static str {
     }
 }
 
-fn mixed(sample: &Sample, views: &Views, (name, formats, keys): &Group) -> Value {
-    let share = rate(sum_of(keys.iter().filter_map(|key| views.parts.get(*key).copied())), views.total);
+fn mixed(sample: &Sample, views: &Views, (name, formats): &Group) -> Value {
+    let part = views.parts.iter().find(|(format, _)| format == name).map(|(_, value)| Decimal::from(*value));
+    let share = rate(part, views.total.map(Decimal::from));
     let mut row = json!({"format": name, "account_views_share_pct": or_null(share)});
     if formats.is_empty() {
         return row;
@@ -357,28 +355,18 @@ fn sum_of(values: impl Iterator<Item = Decimal>) -> Option<Decimal> {
     if values.is_empty() { None } else { sum(values) }
 }
 
-/// The account's views, and their parts by `media_product_type`.
+/// The account's views, and their parts by format.
 #[derive(Default)]
 struct Views {
-    parts: BTreeMap<String, Decimal>,
-    total: Option<Decimal>,
+    parts: Vec<(String, i64)>,
+    total: Option<i64>,
 }
 
-async fn views_by_product(ask: &Ask, window: Slice) -> Result<Views, ToolError> {
-    let request = ask
-        .own("{}/insights")?
-        .query("metric", "views")
-        .query("period", "day")
-        .query("since", window.since.as_second().to_string())
-        .query("until", window.until.as_second().to_string())
-        .query("metric_type", "total_value")
-        .query("breakdown", "media_product_type");
-    let answer = ask.graph.get(&request).await?;
-    let results = answer.pointer("/data/0/total_value/breakdowns/0/results").and_then(Value::as_array);
-    let part = |row: &Value| Some((row["dimension_values"][0].as_str()?.to_owned(), decimal(&row["value"])?));
-    let parts: BTreeMap<String, Decimal> = results.into_iter().flatten().filter_map(part).collect();
-    let total = answer.pointer("/data/0/total_value/value").and_then(decimal);
-    Ok(Views { total: total.or_else(|| sum_of(parts.values().copied())), parts })
+async fn views_by_product(ask: &Ask, window: Slice) -> Result<(Views, Option<String>), ToolError> {
+    let (parts, total, note) = views_by_format(ask, window).await?;
+    let sum = || parts.iter().try_fold(0i64, |sum, (_, value)| sum.checked_add(*value)).filter(|_| !parts.is_empty());
+    let total = total.or_else(sum);
+    Ok((Views { parts, total }, note))
 }
 
 // The hours.
@@ -387,6 +375,8 @@ async fn views_by_product(ask: &Ask, window: Slice) -> Result<Views, ToolError> 
 const SETTLED: SignedDuration = SignedDuration::from_hours(72);
 /// Fewer posts than this say nothing about hours.
 const POSTS_LEAST: usize = 8;
+/// Days of which followers online are averaged.
+const ONLINE_DAYS: i64 = 7;
 /// Hours of a slot.
 const BLOCK: usize = 3;
 const BLOCKS: usize = 24 / BLOCK;
@@ -425,17 +415,21 @@ fn get_best_time_to_post(ask: Ask) -> BoxFuture<'static, Result<Done, ToolError>
         let zone = ask.args.text("timezone").and_then(|name| TimeZone::get(name).ok());
         let zone = zone.ok_or_else(|| ArgumentError::of("timezone", "must be a time zone such as Europe/Berlin"))?;
         let sample = Sample::read(&ask, last_days(&ask)?, COUNTED.to_owned(), true);
-        let (sample, online) = join!(sample, online_by_hour(&ask, &zone));
+        let (sample, online) = join!(sample, online_by_hour(&ask, ONLINE_DAYS, &zone));
         let mut sample = sample?;
         let mut notes = sample.notes();
         sample.posts.retain(|post| published(post).is_some_and(|at| now.duration_since(at) >= SETTLED));
-        let online = online.unwrap_or_else(|error| {
-            notes.push(format!("when followers are online could not be read: {}", words(&error)));
-            [None; 24]
-        });
-        if online.iter().all(Option::is_none) && notes.iter().all(|note| !note.contains("online")) {
-            let why = "there were no numbers, the account has under 100 followers, or a permission is missing";
-            notes.push(format!("Meta does not say when followers are online: {why}"));
+        let (online, why) = match online {
+            Ok((online, refused)) => (online, refused),
+            Err(error) => ([None; 24], Some(words(&error).to_owned())),
+        };
+        match why {
+            Some(why) => notes.push(format!("when followers are online could not be read: {why}")),
+            None if online.iter().all(Option::is_none) => {
+                let why = "there were no numbers, the account has under 100 followers, or a permission is missing";
+                notes.push(format!("Meta does not say when followers are online: {why}"));
+            }
+            None => {}
         }
         let indexes = sample.reach_indexes();
         let used = indexes.len();
@@ -526,36 +520,6 @@ fn mean(values: impl Iterator<Item = Decimal>) -> Option<Decimal> {
     let values: Vec<Decimal> = values.collect();
     let count = Decimal::from(values.len());
     sum_of(values.into_iter())?.checked_div(count)
-}
-
-/// Followers online by the hour of `zone`, the mean of seven days; days that are not known yet are left out.
-async fn online_by_hour(ask: &Ask, zone: &TimeZone) -> Result<[Option<Decimal>; 24], ToolError> {
-    let window = Slice::ending_with(last_complete_day(ask.clock.now()), 7)?;
-    let request = ask
-        .own("{}/insights")?
-        .query("metric", "online_followers")
-        .query("period", "lifetime")
-        .query("since", window.since.as_second().to_string())
-        .query("until", window.until.as_second().to_string());
-    Ok(by_hour(&ask.graph.get(&request).await?, zone))
-}
-
-/// Hours of a day are Los Angeles hours, counted from the midnight that begins the day whose end Meta names.
-fn by_hour(answer: &Value, zone: &TimeZone) -> [Option<Decimal>; 24] {
-    let mut hours: [Vec<Decimal>; 24] = Default::default();
-    for day in answer.pointer("/data/0/values").and_then(Value::as_array).into_iter().flatten() {
-        let Some(end) = moment(&day["end_time"]) else { continue };
-        let begin = start(day_of(end - SignedDuration::from_nanos(1)));
-        for (hour, value) in day["value"].as_object().into_iter().flatten() {
-            let hour = hour.parse::<i64>().ok().filter(|hour| (0..24).contains(hour));
-            let Some((hour, value)) = hour.zip(decimal(value)) else { continue };
-            let local = zone.to_datetime(begin + SignedDuration::from_hours(hour)).hour();
-            if let Some(hour) = usize::try_from(local).ok().and_then(|local| hours.get_mut(local)) {
-                hour.push(value);
-            }
-        }
-    }
-    hours.map(|values| mean(values.into_iter()))
 }
 
 // The hashtags.
@@ -700,9 +664,9 @@ mod tests {
             post("2026-11-08T00:00:00Z", IMAGE, Some(200), ""),
             post("2026-11-07T00:00:00Z", REEL, Some(900), ""),
         ]);
-        let parts = [("REEL", 540), ("POST", 100), ("FEED", 60), ("AD", 30)];
-        let parts = parts.map(|(key, value)| (key.to_owned(), Decimal::from(value))).into_iter().collect();
-        let views = Views { parts, total: Some(Decimal::from(1000)) };
+        let parts = [("REEL", 540), ("POST", 160), ("AD", 30)];
+        let parts = parts.map(|(key, value)| (key.to_owned(), value)).into();
+        let views = Views { parts, total: Some(1000) };
         let row = mixed(&sample, &views, &GROUPS[0]);
         assert_eq!(
             (&row["posts"], &row["posts_share_pct"], &row["median_reach"]),
@@ -744,22 +708,15 @@ mod tests {
     }
 
     #[test]
-    fn hours_of_los_angeles_become_those_of_the_zone() {
-        let day = |end: &str, value: Value| json!({"value": value, "end_time": end});
-        let answer = json!({"data": [{"name": "online_followers", "values": [
-            day("2026-11-18T08:00:00+0000", json!({"0": 10, "15": 40})),
-            day("2026-11-19T08:00:00+0000", json!({"0": 20})),
-            day("2026-11-20T08:00:00+0000", json!({})),
-        ]}]});
-        let hours = by_hour(&answer, &TimeZone::get("Europe/Berlin").unwrap());
-        assert_eq!((hours[9], hours[0], hours[10]), (Some(Decimal::from(15)), Some(Decimal::from(40)), None));
-        // India is 5:30 ahead: 8:00 UTC is 13:30, in the hour of 13.
-        assert_eq!(by_hour(&answer, &TimeZone::get("Asia/Kolkata").unwrap())[13], Some(Decimal::from(15)));
+    fn a_block_of_hours_stands_to_the_mean_of_all() {
+        let mut hours = [None; 24];
+        for (hour, value) in [(9, 15), (0, 40)] {
+            hours[hour] = Some(Decimal::from(value));
+        }
         let indexes = online_indexes(&hours);
         let shown: Vec<Value> = indexes.iter().map(|index| rounded(Some(*index), 3)).collect();
         assert_eq!(shown[..4], [json!(1.455), json!(1), json!(1), json!(0.545)]);
         assert_eq!(online_indexes(&[None; 24]), [Decimal::ONE; BLOCKS]);
-        assert_eq!(by_hour(&json!({"data": []}), &TimeZone::UTC), [None; 24]);
     }
 
     #[test]

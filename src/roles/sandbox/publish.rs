@@ -55,6 +55,8 @@ struct State {
     tags: BTreeMap<String, Vec<Value>>,
     invites: BTreeMap<String, bool>,
     webhooks: BTreeMap<u8, Vec<String>>,
+    /// Hashtags that accounts looked up, by the account's id: name and when.
+    searches: BTreeMap<String, Vec<(&'static str, Timestamp)>>,
     /// Comments that were answered in private.
     answered: HashSet<String>,
     /// Faults that come once and have come.
@@ -255,6 +257,22 @@ impl World {
     /// Chooses them.
     pub fn set_webhook_fields(&self, profile: &Profile, fields: Vec<String>) {
         self.state().webhooks.insert(profile.number, fields);
+    }
+
+    /// Notes that an account looked up a hashtag.
+    pub fn search(&self, account: &str, hashtag: &'static str, at: Timestamp) {
+        let mut state = self.state();
+        let searches = state.searches.entry(account.to_owned()).or_default();
+        searches.retain(|(known, _)| *known != hashtag);
+        searches.push((hashtag, at));
+    }
+
+    /// Hashtags that an account looked up in the seven days before `now`.
+    pub fn searches(&self, account: &str, now: Timestamp) -> Vec<&'static str> {
+        let state = self.state();
+        let searches = state.searches.get(account).map_or(&[][..], Vec::as_slice);
+        let recent = searches.iter().filter(|(_, at)| now.as_second() - at.as_second() < 7 * DAY_S);
+        recent.map(|(hashtag, _)| *hashtag).collect()
     }
 
     /// How many posts went out in the 24 hours before `now`.

@@ -1,7 +1,5 @@
 //! Who follows and engages, and when followers are online.
 
-use std::collections::BTreeMap;
-
 use futures_util::future::{BoxFuture, try_join_all};
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
@@ -176,31 +174,19 @@ pub const GET_ONLINE_FOLLOWERS: Tool = Tool::read("get_online_followers", Accoun
 
 fn get_online_followers(ask: Ask) -> BoxFuture<'static, Result<Done, ToolError>> {
     Box::pin(async move {
-        let now = ask.clock.now();
         let word = ask.args.text("timezone").unwrap_or("UTC").to_owned();
         let there = TimeZone::get(&word).map_err(|_| ArgumentError::of("timezone", "there is no such time zone"))?;
-        let slice = online_window(now, ask.args.int("days").unwrap_or(7))?;
-        let mut days: Vec<(Timestamp, Value)> = Vec::new();
-        let mut told = Told::default();
-        // A window of 30 days that holds the end of summer time takes two.
-        let slices = slice.by_midnights();
-        if slices.len() > 1 {
-            ask.check_limit()?;
-        }
-        for slice in slices {
-            let mut answered = Call::lifetime(ONLINE, Some(slice)).ask(&ask).await?;
-            told.join(std::mem::take(&mut answered.told));
-            let filled = answered.days().filter(|(.., hours)| hours.as_object().is_some_and(|hours| !hours.is_empty()));
-            days.extend(filled.map(|(_, day, hours)| (start(day), hours.clone())));
-        }
+        let Online { slice, days, told } = Online::ask(&ask, ask.args.int("days").unwrap_or(7)).await?;
         let averages = averages(&days, &there);
-        let rows: Vec<Value> = (0..24i8)
-            .map(|hour| {
-                let average = averages.get(&hour).map(|(sum, count)| round(sum / Decimal::from(*count), 1));
-                json!({ "hour": hour, "average": average.map_or(Value::Null, number) })
-            })
-            .collect();
-        let silent: &[&str] = if averages.is_empty() && !told.explains(ONLINE) { &[ONLINE] } else { &[] };
+        let row = |(hour, average): (usize, &Option<Decimal>)| {
+            let average = average.map(|average| round(average, 1));
+            json!({ "hour": hour, "average": average.map_or(Value::Null, number) })
+        };
+        let rows = averages.iter().enumerate().map(row).collect();
+        let silent: &[&str] = match averages.iter().all(Option::is_none) && !told.explains(ONLINE) {
+            true => &[ONLINE],
+            false => &[],
+        };
         let note = told.text(&ask, silent).await?;
         let beside = json!({
             "timezone": word, "days_counted": days.len(), "since": rfc3339(slice.since), "until": rfc3339(slice.until),
@@ -208,6 +194,46 @@ fn get_online_followers(ask: Ask) -> BoxFuture<'static, Result<Done, ToolError>>
         });
         Ok(Answer::List { rows, beside, next: None }.into())
     })
+}
+
+/// Followers online by day.
+struct Online {
+    slice: Slice,
+    /// The first midnight of each day that Meta has numbers of, and followers by hour.
+    days: Vec<(Timestamp, Value)>,
+    told: Told,
+}
+
+impl Online {
+    async fn ask(ask: &Ask, days: i64) -> Result<Self, ToolError> {
+        let slice = online_window(ask.clock.now(), days)?;
+        let mut online = Self { slice, days: Vec::new(), told: Told::default() };
+        // A window of 30 days that holds the end of summer time takes two.
+        let slices = slice.by_midnights();
+        if slices.len() > 1 {
+            ask.check_limit()?;
+        }
+        for slice in slices {
+            let mut answered = Call::lifetime(ONLINE, Some(slice)).ask(ask).await?;
+            online.told.join(std::mem::take(&mut answered.told));
+            let filled = answered.days().filter(|(.., hours)| hours.as_object().is_some_and(|hours| !hours.is_empty()));
+            online.days.extend(filled.map(|(_, day, hours)| (start(day), hours.clone())));
+        }
+        Ok(online)
+    }
+}
+
+/// Followers online in each hour of `there`, on average over so many days, and what is to be said beside them.
+///
+/// # Errors
+/// As [`Call::ask`].
+pub async fn online_by_hour(
+    ask: &Ask,
+    days: i64,
+    there: &TimeZone,
+) -> Result<([Option<Decimal>; 24], Option<String>), ToolError> {
+    let online = Online::ask(ask, days).await?;
+    Ok((averages(&online.days, there), online.told.text(ask, &[]).await?))
 }
 
 /// So many days without the newest, as far as Meta goes back.
@@ -218,22 +244,24 @@ fn online_window(now: Timestamp, days: i64) -> Result<Slice, ArgumentError> {
     Ok(slice.clipped(month_ago(now)).unwrap_or(slice))
 }
 
-/// Sum and count of each hour in `there`. Meta's hours are taken as Los Angeles hours, as its days are, which it does
+/// The mean of each hour in `there`. Meta's hours are taken as Los Angeles hours, as its days are, which it does
 /// not say; half hours are floored.
-fn averages(days: &[(Timestamp, Value)], there: &TimeZone) -> BTreeMap<i8, (Decimal, u32)> {
-    let mut hours: BTreeMap<i8, (Decimal, u32)> = BTreeMap::new();
+fn averages(days: &[(Timestamp, Value)], there: &TimeZone) -> [Option<Decimal>; 24] {
+    let mut hours = [(Decimal::ZERO, 0u32); 24];
     for (midnight, online) in days {
         let day = day_of(*midnight);
         for (hour, count) in online.as_object().into_iter().flatten() {
             let Some(hour) = hour.parse::<i8>().ok().filter(|hour| (0..24).contains(hour)) else { continue };
             let Some(count) = count.as_i64() else { continue };
             let Ok(at) = zone().to_timestamp(day.at(hour, 0, 0, 0)) else { continue };
-            let (sum, times) = hours.entry(there.to_datetime(at).hour()).or_default();
-            *sum += Decimal::from(count);
-            *times += 1;
+            let local = usize::try_from(there.to_datetime(at).hour()).unwrap_or_default();
+            if let Some((sum, times)) = hours.get_mut(local) {
+                *sum += Decimal::from(count);
+                *times += 1;
+            }
         }
     }
-    hours
+    hours.map(|(sum, times)| sum.checked_div(times.into()))
 }
 
 #[cfg(test)]
@@ -247,11 +275,15 @@ mod tests {
             [(day("2026-11-19"), json!({"0": 10, "15": 4})), (day("2026-11-18"), json!({"0": 15, "x": 3, "99": 1}))];
         for (zone, first, second) in [("UTC", 8, 23), ("Europe/Berlin", 9, 0), ("Asia/Kolkata", 13, 4)] {
             let found = averages(&days, &TimeZone::get(zone).unwrap());
-            let wanted = BTreeMap::from([(first, (Decimal::from(25), 2)), (second, (Decimal::from(4), 1))]);
+            let mut wanted = [None; 24];
+            (wanted[first], wanted[second]) = (Some(Decimal::new(125, 1)), Some(Decimal::from(4)));
             assert_eq!(found, wanted, "{zone}");
         }
         let summer = averages(&[(day("2026-10-31"), json!({"0": 1}))], &TimeZone::UTC);
-        assert_eq!(summer.keys().copied().collect::<Vec<_>>(), [7]);
+        assert_eq!(summer.iter().position(Option::is_some), Some(7));
+        // The clock is put back at two: the hour of 15 is 16 hours after midnight.
+        let back = averages(&[(day("2026-11-01"), json!({"15": 1}))], &TimeZone::UTC);
+        assert_eq!(back.iter().position(Option::is_some), Some(23));
     }
 
     #[test]

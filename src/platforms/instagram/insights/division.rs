@@ -4,7 +4,7 @@ use futures_util::future::BoxFuture;
 use rust_decimal::Decimal;
 use serde_json::{Map, Value, json};
 
-use super::super::window::{Length, Window};
+use super::super::window::{Length, Slice, Window};
 use super::super::{INSIGHTS, INSIGHTS_INSTAGRAM, NOTE};
 use super::call::{Answered, Call, Told};
 use super::metrics::{DIVISIONS, Division, Metric};
@@ -125,6 +125,21 @@ fn parts_of(slices: &[Answered], metric: &Metric, division: &Division) -> (Vec<(
     }
     parts.sort_by(|(a, one), (b, other)| other.cmp(one).then_with(|| a.cmp(b)));
     (parts, add_up(slices.iter().map(|slice| slice.total(metric.name))))
+}
+
+/// The account's views by format, and in all, with what is to be said beside them.
+///
+/// # Errors
+/// As [`Call::ask`].
+pub async fn views_by_format(
+    ask: &Ask,
+    slice: Slice,
+) -> Result<(Vec<(String, i64)>, Option<i64>, Option<String>), ToolError> {
+    let (division, metric) = division(None, None)?;
+    let mut answered = Call::parts(metric.name, division.breakdown, slice).ask(ask).await?;
+    let told = std::mem::take(&mut answered.told);
+    let (parts, total) = parts_of(&[answered], metric, division);
+    Ok((parts, total, told.text(ask, &[]).await?))
 }
 
 /// What is divided, and how; each default follows from the other.

@@ -14,10 +14,10 @@ mod report;
 mod series;
 mod totals;
 
-pub(super) use audience::{GET_AUDIENCE_DEMOGRAPHICS, GET_ONLINE_FOLLOWERS};
+pub(super) use audience::{GET_AUDIENCE_DEMOGRAPHICS, GET_ONLINE_FOLLOWERS, online_by_hour};
 pub(super) use compare::COMPARE_PERIODS;
 pub(super) use daily::GET_ACCOUNT_INSIGHTS_BY_DAY;
-pub(super) use division::GET_ACCOUNT_INSIGHTS_BREAKDOWN;
+pub(super) use division::{GET_ACCOUNT_INSIGHTS_BREAKDOWN, views_by_format};
 pub(super) use growth::GET_FOLLOWER_GROWTH;
 pub(super) use report::GET_ACCOUNT_REPORT;
 pub(super) use totals::GET_ACCOUNT_INSIGHTS;

@@ -60,9 +60,9 @@ fn user(call: &Call<'_>) -> Result<(), Refusal> {
 
 fn search(call: &Call<'_>) -> Result<Value, Refusal> {
     user(call)?;
+    let searcher = call.params.get("user_id").unwrap_or_default();
     let wanted = call.params.get("q").ok_or_else(|| Refusal::parameter("The parameter q is required"))?;
-    let of_account = call.params.get("user_id").and_then(Fault::of_account);
-    if call.has("hashtag_limit") || of_account.is_some_and(|fault| fault.name == "hashtag_limit") {
+    if is_used_up(call, searcher) {
         let user = Some(("Hashtag limit", "You have searched 30 unique hashtags within 7 days."));
         return Err(Refusal {
             subcode: Some(2_207_034),
@@ -71,13 +71,34 @@ fn search(call: &Call<'_>) -> Result<Value, Refusal> {
         });
     }
     match TAGS.iter().position(|tag| *tag == wanted.to_lowercase()) {
-        Some(index) => Ok(json!({"data": [{"id": id_of(index)}]})),
+        Some(index) => {
+            call.sample.world.search(searcher, TAGS[index], call.now);
+            Ok(json!({"data": [{"id": id_of(index)}]}))
+        }
         None => {
             let user = Some(("Invalid hashtag", "The hashtag does not exist."));
             let refusal = Refusal::new(24, "(#24) The requested resource does not exist");
             Err(Refusal { subcode: Some(2_207_024), user, ..refusal })
         }
     }
+}
+
+fn is_used_up(call: &Call<'_>, account: &str) -> bool {
+    call.has("hashtag_limit") || Fault::of_account(account).is_some_and(|fault| fault.name == "hashtag_limit")
+}
+
+/// The hashtags that an account looked up within 7 days: one was before all else, and with `hashtag_limit` all 30.
+pub(super) fn recent(call: &Call<'_>, account: &str) -> Vec<Value> {
+    if is_used_up(call, account) {
+        let row = |at: i64| json!({"id": format!("178439{at:011}"), "name": format!("autumn{at:02}")});
+        return (1..=30).map(row).collect();
+    }
+    let mut names = call.sample.world.searches(account, call.now);
+    if !names.contains(&"matcha") {
+        names.push("matcha");
+    }
+    let row = |name: &&str| Some(json!({"id": id_of(TAGS.iter().position(|tag| tag == name)?), "name": name}));
+    names.iter().filter_map(row).collect()
 }
 
 /// One page: `after` alone, the same on each page, so that whoever goes on meets the last page again and again.

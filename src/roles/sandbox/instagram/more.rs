@@ -104,12 +104,7 @@ fn rows(call: &Call<'_>, account: &Account<'_>, edge: &Edge) -> Vec<Value> {
             };
             found.map(product).collect()
         }
-        "recently_searched_hashtags" if !account.id.is_empty() => {
-            vec![
-                json!({"id": "17843800000000001", "name": "tea"}),
-                json!({"id": "17843800000000003", "name": "matcha"}),
-            ]
-        }
+        "recently_searched_hashtags" => super::hashtags::recent(call, account.id),
         _ => Vec::new(),
     }
 }
