@@ -7,7 +7,7 @@ use aiviary::clock::Clock;
 use aiviary::roles::sandbox::{
     AD_ACCOUNT, APP_TOKEN, Body, EXPIRED_TOKEN, FAULTS, Host, IG_ACCOUNT, INSTAGRAM_TOKEN, MENTIONED_COMMENT,
     MENTIONED_MEDIA, NO_BUSINESS_TOKEN, NO_INSIGHTS_TOKEN, OTHER_AD_ACCOUNT, OTHER_IG_ACCOUNT, OTHER_TOKEN,
-    REVOKED_TOKEN, Request, Response, SMALL_IG_ACCOUNT, StandIn, TOKEN, served_fields,
+    REVOKED_TOKEN, Request, Response, SMALL_IG_ACCOUNT, StandIn, TOKEN, served_fields, served_rows,
 };
 use hyper::{HeaderMap, Method};
 use proptest::prelude::*;
@@ -327,6 +327,12 @@ fn every_field_served_exists_in_metas_specification() {
             spec["edges"].as_array().expect("edges").iter().filter_map(|edge| edge["e"].as_str()).collect();
         for field in fields {
             assert!(!spec["fields"][field].is_null() || edges.contains(&field), "{object}.{field}");
+        }
+    }
+    for (object, fields) in served_rows() {
+        let spec = read(folder.join("spec").join(format!("{object}.json")));
+        for field in fields.into_iter().filter(|field| *field != "id") {
+            assert!(!spec["fields"][field].is_null(), "{object}.{field}");
         }
     }
 }

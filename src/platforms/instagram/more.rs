@@ -143,13 +143,7 @@ pub(super) const LIST_COLLABORATION_INVITES: Tool = Tool::read("list_collaborati
     .params(&[limit(ParamKind::Int(1, 50), "10"), CURSOR, URLS])
     .list(
         "invites",
-        &[
-            Column::id("media_id"),
-            Column::text("media_owner_username").by_strangers(),
-            CAPTION,
-            MEDIA_URL,
-            THUMBNAIL_URL,
-        ],
+        &[Column::id("media_id"), Column::text("media_owner_username").by_strangers(), CAPTION, MEDIA_URL],
         &[],
     )
     .run(|ask| edge(ask, "{}/collaboration_invites"));

@@ -10,7 +10,7 @@ use jiff::civil::{Date, date};
 use jiff::tz::{self, TimeZone};
 use jiff::{Span, Timestamp};
 
-use super::publish::World;
+use super::world::World;
 
 /// The sample business's Instagram account, about 18 000 followers.
 pub const IG_ACCOUNT: &str = "17841405309210001";

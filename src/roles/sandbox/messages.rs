@@ -9,8 +9,8 @@ use serde_json::{Value, json};
 use super::business::Profile;
 use super::fields::{self, Paging};
 use super::graph::{Call, Host};
-use super::publish::Sent;
 use super::rules::Refusal;
+use super::world::Sent;
 
 const PERMISSIONS: [&str; 2] = ["instagram_manage_messages", "instagram_business_manage_messages"];
 /// Hours since each person's last message: within the window, within a human agent's, and outside of both.

@@ -15,6 +15,7 @@ mod messages;
 mod oauth;
 mod publish;
 mod rules;
+mod world;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -63,6 +64,11 @@ pub fn served_fields() -> Vec<(&'static str, Vec<&'static str>)> {
         ("AdsInsights", marketing::INSIGHTS_FIELDS),
     ];
     served.into_iter().map(|(object, names)| (object, names.split(' ').collect())).collect()
+}
+
+/// The same of lists whose rows are no objects of their own.
+pub fn served_rows() -> impl Iterator<Item = (&'static str, Vec<&'static str>)> {
+    instagram::served_rows().map(|(object, names)| (object, names.split_whitespace().collect()))
 }
 
 /// Settings of the role, checked.

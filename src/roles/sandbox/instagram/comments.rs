@@ -7,8 +7,8 @@ use super::super::business::{Post, Profile, REMARKS};
 use super::super::fields::{self, Field, Member, Paging};
 use super::super::graph::{Call, Host, unknown_path};
 use super::super::oauth::COMMENTS;
-use super::super::publish::Written;
 use super::super::rules::Refusal;
+use super::super::world::Written;
 use super::{COMMENT_KIND, asked, later, stamp};
 
 /// The most comments that a post of the sample has.

@@ -21,7 +21,7 @@ use comments::comments;
 use discovery::{discover, tags};
 use insights::{LIFETIME, account_insights, results, split, title_of};
 
-pub use more::{INVITED, MENTIONED_COMMENT, MENTIONED_MEDIA};
+pub use more::{INVITED, MENTIONED_COMMENT, MENTIONED_MEDIA, served_rows};
 
 /// The fields of an account with Facebook Login (`spec/IGUser.json`), and its edges.
 pub const USER_KIND: Kind = Kind {

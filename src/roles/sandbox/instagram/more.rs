@@ -22,7 +22,7 @@ const EDGES: &[Edge] = &[
     edge(
         "scheduled_media",
         None,
-        "IGScheduledMedia",
+        "ShadowIGScheduledMedia",
         "id caption media_type publish_timestamp media_url thumbnail_url",
     ),
     edge("live_media", None, "IGMedia", "id media_type media_product_type permalink timestamp username"),
@@ -35,13 +35,13 @@ const EDGES: &[Edge] = &[
     edge(
         "collaboration_invites",
         None,
-        "ShadowIGMediaCollaborationInvite",
-        "id media_id media_owner_username caption media_url thumbnail_url",
+        "ShadowIGUserCollaborationInvites",
+        "id media_id media_owner_username caption media_url",
     ),
     edge(
         "collaborative_media",
         None,
-        "IGMedia",
+        "ShadowIGUserCollaborativeMedia",
         "id caption media_type media_product_type permalink timestamp username like_count comments_count reposts_count \
          saved_count shares_count total_like_count total_comments_count total_views_count media_url thumbnail_url",
     ),
@@ -136,6 +136,11 @@ pub(super) fn on_account(call: &Call<'_>, account: &Account<'_>, name: &str) -> 
         let key = |at: usize, _: &Value| format!("{name}{at}");
         fields::page(call, &paging, &call.params, &all, key, |row| project(&edge.kind, &asked, row))
     }))
+}
+
+/// The fields of each list's rows; `id` is added where the specification has none, as every list here is keyed by it.
+pub fn served_rows() -> impl Iterator<Item = (&'static str, &'static str)> {
+    EDGES.iter().map(|edge| (edge.kind.name, edge.kind.known))
 }
 
 fn project(kind: &Kind, asked: &[Field], row: &Value) -> Result<Value, Refusal> {
