@@ -495,7 +495,7 @@ async fn what_is_no_call_is_refused_with_its_reason() {
             "an id that JSON has rounded",
             r#"{"method":"get_media","params":{"media_id":17900000000000001}}"#.into(),
             params,
-            "media_id: must be an id of 1 to 32 digits",
+            "media_id: send the id as text",
         ),
         (
             "a link to elsewhere",
