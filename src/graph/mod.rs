@@ -313,6 +313,16 @@ impl Session {
         self.call(Method::GET, request, true).await.and_then(object)
     }
 
+    /// Reads one node. Every node has an id: what has none is no node, and a row of nulls would look like one.
+    ///
+    /// # Errors
+    ///
+    /// As [`Session::get`]; [`GraphError::malformed`] without an id.
+    pub async fn node(&self, request: &Request) -> Result<Value, GraphError> {
+        let node = self.get(request).await?;
+        if node.get("id").is_none() { Err(self.counted(GraphError::malformed())) } else { Ok(node) }
+    }
+
     /// Writes, once: the parameters go as a form.
     ///
     /// # Errors

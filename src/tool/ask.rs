@@ -11,7 +11,7 @@ use tokio::time::Instant;
 use super::{Answer, Args, Journal, Position, Tool, ToolError, column};
 use crate::clock::Clock;
 use crate::credential::{AccountIds, AccountKind, ClientId, Login};
-use crate::graph::{Cursor, GraphError, Request, Session};
+use crate::graph::{Cursor, Request, Session};
 
 /// Permissions: of each inner list one.
 pub type Needs = &'static [&'static [&'static str]];
@@ -126,12 +126,7 @@ impl Ask {
     /// The whole work of a tool whose columns say all.
     pub(super) async fn own_node(&self) -> Result<Answer, ToolError> {
         let request = self.own("{}")?.fields(self.fields(true));
-        let raw = self.graph.get(&request).await?;
-        // Every node has an id: what has none is no node, and a row of nulls would look like one.
-        if raw.get("id").is_none() {
-            return Err(GraphError::malformed().into());
-        }
-        Ok(Answer::Row(raw))
+        Ok(Answer::Row(self.graph.node(&request).await?))
     }
 
     /// Names tool and client, for cursors.

@@ -606,4 +606,16 @@ async fn an_answer_with_something_else_in_a_list_within_it_is_metas_fault() {
         let came = roles.ig_refused("main", tool, params).await;
         assert_eq!((came.status, came.code().as_str()), (502, "meta_unavailable"), "{tool}: {}", came.text);
     }
+    let stub = support::tools::Stub::start(|_, _| (200, r#"{"access_token": "EAApage"}"#.to_owned())).await;
+    let roles = Fixture { graph: Some(stub.url.clone()), ..Fixture::new() }.start().await;
+    roles.keep(&sample("main")).await;
+    for (tool, params) in [
+        ("get_profile", json!({})),
+        ("get_media", json!({"media_id": "1"})),
+        ("get_container_status", json!({"container_id": "1"})),
+        ("get_message_sender", json!({"sender_id": "1"})),
+    ] {
+        let came = roles.ig_refused("main", tool, params).await;
+        assert_eq!((came.status, came.code().as_str()), (502, "meta_unavailable"), "{tool}: {}", came.text);
+    }
 }

@@ -330,9 +330,9 @@ fn get_media(ask: Ask) -> BoxFuture<'static, Result<Done, ToolError>> {
 async fn read_media(ask: &Ask, id: &str, reel: bool) -> Result<Value, ToolError> {
     let columns = |reel: bool| ask.asked_columns().filter(move |column| reel || !REEL_MEMBERS.contains(&column.name));
     let request = |fields: String| Ok::<_, ToolError>(Request::new("{}", &[id])?.fields(fields));
-    match ask.graph.get(&request(fields(columns(reel), true))?).await {
+    match ask.graph.node(&request(fields(columns(reel), true))?).await {
         Err(error) if !error.is_not_visible() && (spoils_numbers(&error) || lacks_permission(&error)) => {
-            let mut raw = ask.graph.get(&request(fields(columns(reel), false))?).await?;
+            let mut raw = ask.graph.node(&request(fields(columns(reel), false))?).await?;
             raw["insights_note"] = why_not(&error).into();
             Ok(raw)
         }

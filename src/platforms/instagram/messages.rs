@@ -369,7 +369,7 @@ fn get_message_sender(ask: Ask) -> BoxFuture<'static, Result<Done, ToolError>> {
     Box::pin(async move {
         let inbox = Inbox::of(&ask).await?;
         let id = ask.args.text("sender_id").unwrap_or_default();
-        Ok(Answer::Row(inbox.graph.get(&Request::new("{}", &[id])?.fields(ask.fields(false))).await?).into())
+        Ok(Answer::Row(inbox.graph.node(&Request::new("{}", &[id])?.fields(ask.fields(false))).await?).into())
     })
 }
 

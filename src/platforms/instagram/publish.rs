@@ -379,7 +379,7 @@ fn get_container_status(ask: Ask) -> BoxFuture<'static, Result<Done, ToolError>>
     Box::pin(async move {
         let id = ask.args.text("container_id").unwrap_or_default().to_owned();
         let fields = "id,status,status_code,copyright_check_status";
-        let mut node = ask.graph.get(&Request::new("{}", &[&id])?.fields(fields)).await?;
+        let mut node = ask.graph.node(&Request::new("{}", &[&id])?.fields(fields)).await?;
         let words = node["status"].as_str().unwrap_or_default();
         let subcode = subcode_of(words).filter(|_| words.starts_with("Error"));
         node["error_subcode"] = subcode.map_or(Value::Null, Value::from);
