@@ -62,7 +62,8 @@ test-mcp: ## run public MCP clients, which this installs, against both servers; 
 	AIVIARY_BIN='$(TARGET)/debug/aiviary' scripts/mcp-clients test
 
 soak: ## run the fault, security, trail and parser tests with whole volumes; those on a real NocoDB need node and npm
-	AIVIARY_SOAK=1 $(CARGO) test --locked --test faults --test security --test parsers
+	AIVIARY_SOAK=1 $(CARGO) test --locked --test faults --test security
+	AIVIARY_SOAK=1 $(CARGO) test --release --locked --test parsers
 	AIVIARY_SOAK=1 $(CARGO) test --locked --lib roles::connect::audit
 	AIVIARY_SOAK=1 scripts/nocodb test --db all $(CARGO) test --locked --test nocodb killed -- --nocapture
 

@@ -25,7 +25,7 @@ use aiviary::server::Limits;
 use base64::Engine as _;
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
-use support::{API_KEY, Fixture, sample};
+use support::{API_KEY, Fixture, sample, with_descriptors};
 use tempfile::TempDir;
 
 const KEY: &str = support::ENCRYPTION_KEY;
@@ -826,14 +826,6 @@ impl Drop for Strangers {
             let _panicked = at_work.join();
         }
     }
-}
-
-/// Lets this process have that many descriptors; whether it may.
-fn with_descriptors(wanted: usize) -> bool {
-    use nix::sys::resource::{Resource, getrlimit, setrlimit};
-    let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE).unwrap();
-    let wanted = wanted as u64;
-    wanted <= soft || (wanted <= hard && setrlimit(Resource::RLIMIT_NOFILE, wanted, hard).is_ok())
 }
 
 /// Grants for at least `least` and at least `times` times, each of them in order, some on connections of their own:

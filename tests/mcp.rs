@@ -15,8 +15,8 @@ use serde_json::{Value, json};
 use support::tools::{
     Stub, assert_clean, assert_clean_log, assert_failure, by_instagram_login, exchange, faulty, nobody, path_of, with,
 };
-use support::{Fixture, Roles, answer, assert_no_token, sample, status};
-use tokio::io::AsyncWriteExt as _;
+use support::{Fixture, Roles, answer, assert_no_token, sample, status, with_descriptors};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
@@ -321,6 +321,65 @@ async fn a_write_ends_when_its_caller_leaves_and_a_read_does_not_go_on() {
     }
     let posts = roles.graph_seen.calls();
     assert_eq!(posts.iter().filter(|call| call.starts_with("POST")).count(), 2, "{posts:?}");
+}
+
+#[tokio::test]
+async fn one_client_never_takes_the_places_of_the_others() {
+    static ASKED: Semaphore = Semaphore::const_new(0);
+    const WAITING: &[Tool] =
+        &[Tool::read("get_in_the_end", AccountKind::Instagram).row(&[Column::id("id")]).run(|ask| {
+            Box::pin(async move {
+                ASKED.add_permits(1);
+                drop(ask);
+                std::future::pending().await
+            })
+        })];
+    let places = 1024;
+    assert!(with_descriptors(4 * places), "so many connections need a higher `ulimit -n`");
+    let roles = Fixture { catalogue: Some(WAITING), ..Fixture::new() }.start().await;
+    roles.keep(&sample("main")).await;
+    roles.keep(&sample("other")).await;
+    let asked = async |calls: usize| {
+        let all = timeout(Duration::from_secs(50), ASKED.acquire_many(calls.try_into().unwrap())).await;
+        all.expect("all calls are at work").unwrap().forget();
+    };
+    let call = |client: &str| {
+        let (at, path, body) = (roles.instagram, path_of(client), r#"{"method": "get_in_the_end"}"#);
+        async move {
+            let mut stream = TcpStream::connect(at).await.unwrap();
+            let head = format!("POST {path} HTTP/1.1\r\nHost: {at}\r\nContent-Type: application/json\r\n");
+            let whole = format!("{head}Content-Length: {}\r\n\r\n{body}", body.len());
+            stream.write_all(whole.as_bytes()).await.unwrap();
+            stream
+        }
+    };
+    let mut at_work = Vec::new();
+    // Not all at one moment: each has its own grant first.
+    while at_work.len() < places {
+        at_work.extend(join_all((0..64).map(|_| call("main"))).await);
+        asked(64).await;
+    }
+    let refused = roles.post_mcp(roles.instagram, &path_of("main"), r#"{"method": "get_in_the_end"}"#).await;
+    assert_failure(&refused);
+    assert_eq!((refused.status, refused.code().as_str()), (503, "busy"), "{}", refused.text);
+    at_work.push(call("other").await);
+    asked(1).await;
+    // Who leaves frees a place, once it was seen.
+    drop(at_work.swap_remove(0));
+    let freed = async {
+        loop {
+            let mut again = call("main").await;
+            let mut first = [0; 12];
+            tokio::select! {
+                () = asked(1) => break,
+                read = again.read_exact(&mut first) => {
+                    read.unwrap();
+                    assert_eq!(&first, b"HTTP/1.1 503");
+                }
+            }
+        }
+    };
+    timeout(Duration::from_secs(20), freed).await.expect("the place that was left is free");
 }
 
 #[tokio::test]

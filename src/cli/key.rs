@@ -4,7 +4,7 @@ use zeroize::Zeroizing;
 
 use super::credential::{OUTCOME_PATIENCE, caller};
 use super::{Context, Exit, Failure, owner, print, say};
-use crate::config::new_key;
+use crate::crypto::generate_key;
 use crate::roles::StartError;
 use crate::roles::connect::{self, Rotated};
 use crate::store::Mode;
@@ -12,7 +12,7 @@ use crate::telemetry::{self, LogSettings};
 
 /// A new 256-bit key on stdout.
 pub(super) fn generate() -> Result<Exit, Failure> {
-    let line = Zeroizing::new(format!("{}\n", &*new_key()));
+    let line = Zeroizing::new(format!("{}\n", generate_key().expose()));
     print(&line)?;
     Ok(Exit::Done)
 }

@@ -22,7 +22,7 @@ use serde_json::Value;
 pub use self::error::{Fault, Faults, Place};
 use self::raw::Raw;
 use self::read::Reader;
-pub use self::secrets::{Found, Named, SECRETS, Secrets, Source, new_key};
+pub use self::secrets::{Found, Named, SECRETS, Secrets, Source};
 pub use self::sources::Environment;
 use self::sources::Sources;
 use crate::clock::Clock;

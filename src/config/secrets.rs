@@ -8,12 +8,11 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
-use ring::rand::{SecureRandom as _, SystemRandom};
 use zeroize::Zeroizing;
 
 use super::error::{Fault, Faults};
 use super::{Environment, Role};
-use crate::crypto::{Sealer, looks_made_by_hand};
+use crate::crypto::{Sealer, generate_key, looks_made_by_hand};
 use crate::secret::Secret;
 use crate::server::Keys;
 
@@ -119,7 +118,7 @@ impl Secrets {
         for secret in SECRETS.iter().filter(|secret| secret.in_sandbox == InSandbox::Own) {
             let path = folder.join(secret.name.to_ascii_lowercase());
             match fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path) {
-                Ok(mut file) => file.write_all(format!("{}\n", &*new_key()).as_bytes()).map_err(fault)?,
+                Ok(mut file) => writeln!(file, "{}", generate_key().expose()).map_err(fault)?,
                 Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
                 Err(error) => return Err(fault(error)),
             }
@@ -250,17 +249,6 @@ impl Environment {
 /// Whether callers carry it in a header.
 fn is_carried(name: &str) -> bool {
     matches!(name, "VM_API_KEY" | "CONNECT_SERVICE_KEY" | "MCP_API_KEY")
-}
-
-/// A new 256-bit key as 64 hex digits.
-///
-/// # Panics
-/// When the operating system has no randomness.
-#[must_use]
-pub fn new_key() -> Zeroizing<String> {
-    let mut bytes = Zeroizing::new([0; 32]);
-    SystemRandom::new().fill(&mut *bytes).expect("the operating system gives random bytes");
-    Zeroizing::new(hex::encode(*bytes))
 }
 
 fn read(name: &str, path: &Path, source: Source) -> Result<Found, Faults> {

@@ -83,6 +83,7 @@ struct Parts {
     code: &'static str,
     message: String,
     more: Map<String, Value>,
+    retry_after_s: Option<u64>,
     headers: Vec<(HeaderName, String)>,
     cause: Option<Box<dyn Error + Send + Sync>>,
 }
@@ -92,7 +93,15 @@ impl Failure {
     #[must_use]
     pub fn new(status: StatusCode, code: &'static str, message: impl Into<String>) -> Self {
         let message = message.into();
-        Self(Box::new(Parts { status, code, message, more: Map::new(), headers: Vec::new(), cause: None }))
+        Self(Box::new(Parts {
+            status,
+            code,
+            message,
+            more: Map::new(),
+            retry_after_s: None,
+            headers: Vec::new(),
+            cause: None,
+        }))
     }
 
     /// The private cause: logged once, never sent.
@@ -115,11 +124,18 @@ impl Failure {
         self.0.more.contains_key(name)
     }
 
-    /// When to come back: the header.
+    /// When to come back: the header, in whole seconds.
     #[must_use]
-    pub fn retry_after(self, wait: Duration) -> Self {
+    pub fn retry_after(mut self, wait: Duration) -> Self {
         let seconds = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
-        self.header(RETRY_AFTER, seconds.max(1).to_string())
+        self.0.retry_after_s = Some(seconds.max(1));
+        self
+    }
+
+    /// What the header `Retry-After` says, where there is one.
+    #[must_use]
+    pub fn retry_after_s(&self) -> Option<u64> {
+        self.0.retry_after_s
     }
 
     fn header(mut self, name: HeaderName, value: String) -> Self {
@@ -159,6 +175,9 @@ impl Failure {
         let mut reply = Reply::json_with(self.0.status, &self.body());
         for (name, value) in self.0.headers {
             reply = reply.header(name, &value);
+        }
+        if let Some(seconds) = self.0.retry_after_s {
+            reply = reply.header(RETRY_AFTER, &seconds.to_string());
         }
         reply
     }

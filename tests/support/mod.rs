@@ -248,6 +248,14 @@ pub async fn answer(request: reqwest::RequestBuilder) -> Answer {
     Answer { status, headers, text: response.text().await.unwrap() }
 }
 
+/// Lets this process have that many descriptors; whether it may.
+pub fn with_descriptors(wanted: usize) -> bool {
+    use nix::sys::resource::{Resource, getrlimit, setrlimit};
+    let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE).unwrap();
+    let wanted = wanted as u64;
+    wanted <= soft || (wanted <= hard && setrlimit(Resource::RLIMIT_NOFILE, wanted, hard).is_ok())
+}
+
 /// A credential that the sandbox knows.
 pub fn sample(client: &str) -> Value {
     json!({

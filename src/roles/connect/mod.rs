@@ -12,6 +12,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use backon::{ExponentialBuilder, Retryable as _};
 use futures_util::StreamExt as _;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, error, info, warn};
@@ -148,17 +149,20 @@ impl Connect {
 
     /// Tries [`Connect::check_store`] until it was done; only what waiting cannot mend ends it.
     async fn wait_for_store(self: &Arc<Self>) -> Result<(), StartError> {
-        let mut pause = Duration::from_millis(250);
-        while !self.is_checked() {
-            tokio::time::sleep(pause).await;
-            pause = (pause * 2).min(Duration::from_secs(5));
-            match self.check_store().await {
-                Err(CheckError::Store(error)) if passes(&error) => {
-                    debug!(error = %chain(&error), "still waiting for the store")
-                }
-                done => done?,
-            }
+        if self.is_checked() {
+            return Ok(());
         }
+        let pauses = ExponentialBuilder::default()
+            .with_min_delay(Duration::from_millis(250))
+            .with_max_delay(Duration::from_secs(5))
+            .without_max_times();
+        let mended_by_waiting = |error: &CheckError| matches!(error, CheckError::Store(error) if passes(error));
+        let tell = |error: &CheckError, _pause| {
+            if let CheckError::Store(error) = error {
+                debug!(error = %chain(error), "still waiting for the store");
+            }
+        };
+        (|| self.check_store()).retry(pauses).when(mended_by_waiting).notify(tell).await?;
         Ok(())
     }
 }

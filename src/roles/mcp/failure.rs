@@ -104,7 +104,7 @@ impl CallError {
             }
             Self::Busy => {
                 let wait = Duration::from_secs(1);
-                (fail(StatusCode::SERVICE_UNAVAILABLE, "busy", told).retry_after(wait), true)
+                (later(fail(StatusCode::SERVICE_UNAVAILABLE, "busy", told), wait), true)
             }
             Self::Timeout(_) => {
                 (fail(StatusCode::GATEWAY_TIMEOUT, "meta_timeout", format!("{told}; ask for less, or try again")), true)
@@ -184,9 +184,19 @@ fn tool(error: ToolError, platform: Platform, needs: &str) -> Failure {
 }
 
 fn limited(message: String, wait: Duration) -> Failure {
-    Failure::new(StatusCode::TOO_MANY_REQUESTS, "rate_limited", message)
-        .with("retry_after_s", wait.as_secs())
-        .retry_after(wait)
+    later(Failure::new(StatusCode::TOO_MANY_REQUESTS, "rate_limited", message), wait)
+}
+
+/// When to come back, as header and as member.
+pub(super) fn told_when(failure: Failure) -> Failure {
+    match failure.retry_after_s() {
+        Some(seconds) => failure.with("retry_after_s", seconds),
+        None => failure,
+    }
+}
+
+fn later(failure: Failure, wait: Duration) -> Failure {
+    told_when(failure.retry_after(wait))
 }
 
 fn graph(error: &GraphError, platform: Platform, needs: &str) -> Failure {

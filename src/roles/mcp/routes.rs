@@ -6,7 +6,7 @@ use hyper::header::ACCEPT;
 use hyper::{Method, StatusCode};
 use serde_json::json;
 
-use super::failure::CallError;
+use super::failure::{CallError, told_when};
 use super::service::Mcp;
 use super::{plain, protocol};
 use crate::credential::ClientId;
@@ -47,13 +47,13 @@ impl App for Mcp {
         self.counted()
     }
 
-    /// n8n's users read `retryable` of every error.
+    /// n8n's users read `retryable` of every error, and of some when to repeat.
     fn dress(&self, failure: Failure) -> Failure {
         if failure.says("retryable") {
             return failure;
         }
         let retryable = matches!(failure.code(), "busy" | "starting" | "request_timeout" | "too_many_failures");
-        failure.with("retryable", retryable)
+        told_when(failure.with("retryable", retryable))
     }
 }
 
