@@ -23,6 +23,7 @@ pub mod credential;
 pub mod crypto;
 pub mod exposure;
 pub mod graph;
+pub mod lock;
 pub mod platforms;
 pub mod roles;
 pub mod secret;

@@ -505,6 +505,18 @@ async fn what_is_no_call_is_refused_with_its_reason() {
         ("no UTF-8 escape", r#"{"method":"\ud800"}"#.into(), json, ""),
         ("no method", r#"{"params":{}}"#.into(), params, "method: name a tool"),
         ("method is no text", r#"{"method":7}"#.into(), params, "method: name a tool"),
+        (
+            "a parameter beside params",
+            r#"{"method":"get_recent_media","params":{},"dry_run":true}"#.into(),
+            params,
+            "dry_run: a call has method and params only",
+        ),
+        (
+            "params by another name",
+            r#"{"method":"get_profile","arguments":{}}"#.into(),
+            params,
+            "arguments: a call has",
+        ),
         ("params is a list", media("[10]"), params, "params: must be an object"),
         ("params is text", media(r#""limit=10""#), params, "params: must be an object"),
         ("limit is true", media(r#"{"limit":true}"#), params, "limit: "),

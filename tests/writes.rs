@@ -298,6 +298,28 @@ async fn two_equal_calls_at_once_post_once() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn equal_calls_of_two_processes_at_once_post_once() {
+    let roles = roles_at(Clock::system()).await;
+    let (first, second) = (instagram(&roles), instagram(&roles));
+    let body = json!({"method": "publish_image", "params": {"image_url": TEA, "idempotency_key": "one-for-all"}});
+    let calls = [first.1, second.1, first.1, second.1].map(|port| {
+        let url = format!("http://127.0.0.1:{port}{}", path_of("main"));
+        let post = roles.http.post(url).header("content-type", "application/json").timeout(Duration::from_secs(60));
+        tokio::spawn(answer(post.body(body.to_string())))
+    });
+    let mut repeated = Vec::new();
+    for call in calls {
+        let came = call.await.unwrap();
+        repeated.push(came.json()["repeated"].as_bool().unwrap_or_else(|| panic!("{}", came.text)));
+    }
+    repeated.sort_unstable();
+    assert_eq!(repeated, [false, true, true, true]);
+    assert_eq!(asked(&roles).iter().filter(|call| call.contains("/media_publish")).count(), 1, "{:?}", asked(&roles));
+    first.0.end("KILL");
+    second.0.end("KILL");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn without_a_journal_nothing_is_sent() {
     let roles = roles().await;
     std::fs::write(roles.path("mcp.db"), "no journal at all, but somebody's notes").unwrap();

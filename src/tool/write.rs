@@ -12,7 +12,6 @@ use futures_util::future::BoxFuture;
 use jiff::{SignedDuration, Timestamp};
 use ring::digest::{SHA256, digest};
 use serde_json::{Map, Value, json};
-use tokio::sync::OwnedMutexGuard;
 use tokio::time::timeout_at;
 
 use super::{ArgumentError, Ask, Column, Param, ParamKind, ToolError, WriteRun, column};
@@ -78,8 +77,9 @@ pub struct Entry {
 
 /// Where writes are written down before Meta is asked. Each change is on disk before its call returns.
 pub trait Journal: Send + Sync {
-    /// Keeps others with the same key waiting while it is held.
-    fn lock<'a>(&'a self, key: &'a str) -> BoxFuture<'a, OwnedMutexGuard<()>>;
+    /// Waits until nobody else holds the key, in whatever process, and keeps others waiting while what it gives is
+    /// there.
+    fn lock<'a>(&'a self, key: &'a str) -> BoxFuture<'a, Result<Box<dyn Send>, JournalError>>;
     /// The entry of a key, if there is one that has not ended by `now`.
     fn find<'a>(&'a self, key: &'a str, now: Timestamp) -> BoxFuture<'a, Result<Option<Entry>, JournalError>>;
     /// Writes the entry of a key.
@@ -293,7 +293,7 @@ async fn journalled(ask: Ask, run: WriteRun, graph: Arc<Session>) -> Result<Map<
     let short = named.clone().unwrap_or_else(|| digest.clone());
     let key = format!("{}/{}/{short}", ask.account.client, tool.name);
     let waited = || ToolError::Graph(GraphError::of_kind(ErrorKind::Timeout));
-    let _turn = timeout_at(graph.deadline(), journal.lock(&key)).await.map_err(|_| waited())?;
+    let _turn = timeout_at(graph.deadline(), journal.lock(&key)).await.map_err(|_| waited())??;
     let found = journal.find(&key, now).await?;
     // Once more is for what was done. What is not finished is gone on with, or a repetition would do it twice.
     let done_before = found.as_ref().is_some_and(|entry| entry.result.is_some());

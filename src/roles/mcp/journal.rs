@@ -1,14 +1,13 @@
 //! What must outlive a restart: the writes that were begun, in a SQLite file that is made when a write first needs it.
 
-use std::collections::HashMap;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, PoisonError};
 
 use futures_util::future::BoxFuture;
 use jiff::Timestamp;
 use rusqlite::{Connection, OptionalExtension, named_params};
-use tokio::sync::{Mutex as AsyncMutex, OnceCell, OwnedMutexGuard};
+use tokio::sync::OnceCell;
 
+use crate::lock::FileLock;
 use crate::sqlite::{Database, Mode, Schema, SqliteError};
 use crate::tool::{Entry, Journal, JournalError};
 
@@ -23,14 +22,12 @@ const SCHEMA: Schema = Schema {
         CREATE INDEX writes_by_end ON writes (ends);"],
 };
 
-/// The journal of one process.
+/// The journal. Processes may share its file: a key is held by one of them at a time.
 pub struct Writes {
     /// Before each key, so that two roles may share the file.
     scope: &'static str,
     path: PathBuf,
-    mode: Mode,
     database: OnceCell<Database>,
-    turns: Mutex<HashMap<String, Arc<AsyncMutex<()>>>>,
 }
 
 fn failed(error: SqliteError) -> JournalError {
@@ -41,19 +38,23 @@ impl Writes {
     /// A journal in the file at `path`, which nothing touches yet.
     #[must_use]
     pub fn new(scope: &'static str, path: PathBuf) -> Self {
-        Self { scope, path, mode: Mode::Create, database: OnceCell::new(), turns: Mutex::default() }
+        Self { scope, path, database: OnceCell::new() }
     }
 
     async fn call<T: Send + 'static>(
         &self,
         work: impl FnOnce(&mut Connection) -> rusqlite::Result<T> + Send + 'static,
     ) -> Result<T, JournalError> {
+        self.open().await?.call(work).await.map_err(failed)
+    }
+
+    async fn open(&self) -> Result<&Database, JournalError> {
         let open = || async {
-            let (path, mode) = (self.path.clone(), self.mode);
-            let opened = tokio::task::spawn_blocking(move || Database::open(&path, &SCHEMA, mode)).await;
+            let path = self.path.clone();
+            let opened = tokio::task::spawn_blocking(move || Database::open(&path, &SCHEMA, Mode::Create)).await;
             opened.map_err(|error| JournalError(error.into()))?.map_err(failed)
         };
-        self.database.get_or_try_init(open).await?.call(work).await.map_err(failed)
+        self.database.get_or_try_init(open).await
     }
 
     fn key(&self, key: &str) -> String {
@@ -62,13 +63,14 @@ impl Writes {
 }
 
 impl Journal for Writes {
-    fn lock<'a>(&'a self, key: &'a str) -> BoxFuture<'a, OwnedMutexGuard<()>> {
-        let turn = {
-            let mut turns = self.turns.lock().unwrap_or_else(PoisonError::into_inner);
-            turns.retain(|_, turn| Arc::strong_count(turn) > 1);
-            Arc::clone(turns.entry(key.to_owned()).or_default())
-        };
-        Box::pin(turn.lock_owned())
+    fn lock<'a>(&'a self, key: &'a str) -> BoxFuture<'a, Result<Box<dyn Send>, JournalError>> {
+        let key = self.key(key);
+        Box::pin(async move {
+            // Makes its folder too, where the lock file stands.
+            self.open().await?;
+            let held = FileLock::of(&self.path, &key).await.map_err(|error| JournalError(error.into()))?;
+            Ok(Box::new(held) as Box<dyn Send>)
+        })
     }
 
     fn find<'a>(&'a self, key: &'a str, now: Timestamp) -> BoxFuture<'a, Result<Option<Entry>, JournalError>> {
@@ -132,11 +134,12 @@ fn read(row: &rusqlite::Row<'_>) -> rusqlite::Result<Entry> {
 #[cfg(test)]
 mod tests {
     use serde_json::json;
+    use tempfile::TempDir;
 
     use super::*;
 
-    fn journal() -> Writes {
-        Writes { mode: Mode::Memory, ..Writes::new("instagram", PathBuf::new()) }
+    fn journal(folder: &TempDir) -> Writes {
+        Writes::new("instagram", folder.path().join("mcp.db"))
     }
 
     fn entry(began: &str, ends: &str) -> Entry {
@@ -146,7 +149,8 @@ mod tests {
 
     #[tokio::test]
     async fn an_entry_is_found_until_it_ends_and_replaced_by_its_next_state() {
-        let journal = journal();
+        let folder = tempfile::tempdir().unwrap();
+        let journal = journal(&folder);
         let mut entry = entry("2026-11-20T12:00:00Z", "2026-11-20T13:00:00Z");
         journal.keep("main/publish_image/k", &entry).await.unwrap();
         let find = async |now: &str| journal.find("main/publish_image/k", now.parse().unwrap()).await.unwrap();
@@ -161,7 +165,8 @@ mod tests {
 
     #[tokio::test]
     async fn what_has_ended_is_swept_by_the_next_write() {
-        let journal = journal();
+        let folder = tempfile::tempdir().unwrap();
+        let journal = journal(&folder);
         journal.keep("old", &entry("2026-11-20T12:00:00Z", "2026-11-20T13:00:00Z")).await.unwrap();
         journal.keep("new", &entry("2026-11-20T14:00:00Z", "2026-11-20T15:00:00Z")).await.unwrap();
         let rows = |db: &mut Connection| db.query_row("SELECT count(*) FROM writes", [], |row| row.get::<_, i64>(0));
@@ -169,14 +174,25 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_key_is_held_by_one_at_a_time_and_then_free() {
-        let journal = journal();
-        let held = journal.lock("a").await;
-        let _other = journal.lock("b").await;
-        let mut waits = Box::pin(journal.lock("a"));
-        assert!(futures_util::poll!(&mut waits).is_pending());
+    async fn a_key_is_held_by_one_of_all_that_share_the_file() {
+        let folder = tempfile::tempdir().unwrap();
+        let (one, other) = (journal(&folder), journal(&folder));
+        let held = one.lock("a").await.unwrap();
+        let _of_another_key = other.lock("b").await.unwrap();
+        let waits = |journal: Writes| {
+            let (told, waiting) = tokio::sync::oneshot::channel();
+            tokio::spawn(async move {
+                drop(journal.lock("a").await.unwrap());
+                told.send(()).unwrap();
+            });
+            waiting
+        };
+        let (mut one, mut other) = (waits(one), waits(other));
+        drop(journal(&folder).lock("c").await.unwrap());
+        assert!(one.try_recv().is_err() && other.try_recv().is_err());
         drop(held);
-        drop(waits.await);
+        one.await.unwrap();
+        other.await.unwrap();
     }
 
     #[tokio::test]

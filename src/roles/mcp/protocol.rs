@@ -65,6 +65,16 @@ impl Protocol {
         })
     }
 
+    /// Refuses a call with a parameter of its tool beside the arguments: a `dry_run` that nobody reads would be a change.
+    fn misplaced(&self, object: &Map<String, Value>) -> Option<Reply> {
+        let params =
+            object.get("params").filter(|_| object.get("method") == Some(&"tools/call".into()))?.as_object()?;
+        let tool = self.tools.iter().find(|tool| params.get("name") == Some(&tool.name.as_ref().into()))?;
+        let known = tool.input_schema.get("properties")?.as_object()?;
+        let name = params.keys().filter(|name| *name != "name").find(|name| known.contains_key(*name))?;
+        Some(refuse(-32602, &format!("{name}: put it into arguments"), object.get("id")))
+    }
+
     /// `_meta` of a result, which the newest revision wants.
     fn meta(&self) -> MetaObject {
         let mut meta = Map::new();
@@ -105,7 +115,7 @@ struct Named(Option<ClientId>);
 
 /// Answers one JSON-RPC message.
 pub async fn answer(mcp: &Arc<Mcp>, call: Call, object: &Map<String, Value>, client: Option<ClientId>) -> Reply {
-    if let Some(refusal) = check(object) {
+    if let Some(refusal) = check(object).or_else(|| mcp.protocol().misplaced(object)) {
         return refusal;
     }
     let mut parts = call.parts;

@@ -338,7 +338,7 @@ fn folder(path: &Path) -> Option<&Path> {
     path.parent().map(|folder| if folder.as_os_str().is_empty() { Path::new(".") } else { folder })
 }
 
-fn failed(path: &Path, error: io::Error) -> AuditError {
+pub(super) fn failed(path: &Path, error: io::Error) -> AuditError {
     if error.raw_os_error() == Some(nix::errno::Errno::ELOOP as i32) {
         return AuditError::NotRegular { path: path.to_owned() };
     }
