@@ -321,6 +321,12 @@ async fn a_write_ends_when_its_caller_leaves_and_a_read_does_not_go_on() {
     }
     let posts = roles.graph_seen.calls();
     assert_eq!(posts.iter().filter(|call| call.starts_with("POST")).count(), 2, "{posts:?}");
+    // Nobody heard the answers: they are counted all the same.
+    let counted = async {
+        let line = "aiviary_tool_calls_total{outcome=\"rejected_by_meta\",tool=\"post_slowly\",role=\"instagram\"} 2";
+        while !roles.get(roles.instagram, "/metrics").await.text.lines().any(|counted| counted == line) {}
+    };
+    timeout(Duration::from_secs(20), counted).await.expect("both writes are counted");
 }
 
 #[tokio::test]

@@ -144,6 +144,16 @@ async fn a_dry_run_says_what_would_be_sent_and_sends_nothing() {
     }
     assert!(asked(&roles).iter().all(|call| call.starts_with("GET ")), "{:?}", asked(&roles));
     assert!(!roles.path("mcp.db").exists(), "nothing was begun");
+    // What the real call would not send is not told either.
+    let done = json!({"image_url": TEA, "idempotency_key": "done"});
+    roles.ig("main", "publish_image", done.clone()).await;
+    let dry = |caption: Option<&str>| json!({"image_url": TEA, "caption": caption, "idempotency_key": "done", "dry_run": true});
+    let value = roles.ig("main", "publish_image", dry(None)).await;
+    assert_eq!((&value["repeated"], &value["would_send"]), (&json!(true), &json!("[]")), "{value}");
+    assert_eq!(roles.ig_refused("main", "publish_image", dry(Some("Other"))).await.code(), "invalid_params");
+    let gone = json!({"comment_id": "17700000000000404", "dry_run": true});
+    let value = roles.ig("main", "delete_comment", gone).await;
+    assert_eq!((&value["dry_run"], &value["would_send"]), (&json!(true), &json!("[]")), "{value}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -349,6 +359,11 @@ async fn what_meta_would_refuse_is_told_before_anything_is_sent() {
             json!({"video_url": "https://example.com/a.mp4", "user_tags": [{"username": "a", "x": "0.5"}]}),
             "user_tags",
         ),
+        (
+            "publish_story",
+            json!({"video_url": "https://example.com/a.mp4", "user_tags": [{"username": "a", "y": "0.5"}]}),
+            "user_tags",
+        ),
         ("publish_carousel", json!({"items": [{"image_url": TEA}]}), "items"),
         ("publish_carousel", json!({"items": [{"image_url": TEA}, {"alt_text": "a"}]}), "number 2"),
         ("publish_story", json!({"alt_text": "a"}), "alt_text"),
@@ -424,11 +439,22 @@ async fn what_is_off_is_not_listed_and_says_how_to_turn_it_on() {
 #[tokio::test(flavor = "multi_thread")]
 async fn an_mcp_client_that_asks_for_it_is_told_how_far_a_post_came() {
     let roles = roles().await;
+    let (steps, last) = told_steps(&roles, json!({"image_url": TEA})).await;
+    assert_eq!(steps, [1.0, 2.0, 3.0, 4.0]);
+    assert_eq!(
+        (&last["id"], &last["result"]["structuredContent"]["state"]),
+        (&json!(9), &json!("published")),
+        "{last}"
+    );
+}
+
+/// The steps that publishing a photo tells an MCP client, and the last message.
+async fn told_steps(roles: &Roles, arguments: Value) -> (Vec<f64>, Value) {
     let body = json!({"jsonrpc": "2.0", "id": 9, "method": "tools/call", "params": {
-        "name": "publish_image", "arguments": {"image_url": TEA}, "_meta": {"progressToken": "p1"},
+        "name": "publish_image", "arguments": arguments, "_meta": {"progressToken": "p1"},
     }});
-    let came = roles.rpc(roles.instagram, "/mcp", &body).await;
-    let messages: Vec<Value> =
+    let came = roles.rpc(roles.instagram, &path_of("main"), &body).await;
+    let mut messages: Vec<Value> =
         came.text.lines().filter_map(|line| serde_json::from_str(line.strip_prefix("data:")?.trim()).ok()).collect();
     let steps: Vec<f64> = messages
         .iter()
@@ -438,13 +464,7 @@ async fn an_mcp_client_that_asks_for_it_is_told_how_far_a_post_came() {
             message["params"]["progress"].as_f64().unwrap()
         })
         .collect();
-    assert!(steps.len() >= 3 && steps.windows(2).all(|pair| pair[0] < pair[1]), "{steps:?} of {}", came.text);
-    let last = messages.last().unwrap();
-    assert_eq!(
-        (&last["id"], &last["result"]["structuredContent"]["state"]),
-        (&json!(9), &json!("published")),
-        "{last}"
-    );
+    (steps, messages.pop().unwrap())
 }
 
 // Comments, and posts that go.
@@ -547,7 +567,9 @@ async fn a_post_is_deleted_only_with_its_own_link() {
     assert_eq!((&value["success"], &value["caption"]), (&json!(true), &post["caption"]), "{value}");
     let newest = roles.ig("main", "get_recent_media", json!({"limit": 1})).await;
     assert_ne!(newest["media"][0]["id"], post["id"]);
-    assert_eq!(roles.ig("main", "delete_media", delete(&post["permalink"])).await["success"], true, "gone is gone");
+    // Which post that was can no longer be told.
+    let gone = roles.ig("main", "delete_media", delete(&post["permalink"])).await;
+    assert!(gone["success"].is_null() && gone["note"].as_str().unwrap().contains("gone already"), "{gone}");
 
     roles.keep(&by_instagram_login("direct")).await;
     let refused = roles.ig_refused("direct", "delete_media", delete(&post["permalink"])).await;
@@ -559,6 +581,7 @@ async fn a_post_is_deleted_only_with_its_own_link() {
 /// The roles before a Graph that answers the n-th request (from 1) of a method and the end of a path as told; all else
 /// is an empty list.
 async fn before(answer: impl Fn(&str, &str, usize) -> Option<(u16, Value)> + Send + Sync + 'static) -> (Roles, Stub) {
+    let clock = Clock::fixed(NOW.parse().unwrap());
     let counts: Mutex<HashMap<String, usize>> = Mutex::default();
     let stub = Stub::start(move |line, _| {
         let (method, rest) = line.split_once(' ').unwrap();
@@ -571,8 +594,9 @@ async fn before(answer: impl Fn(&str, &str, usize) -> Option<(u16, Value)> + Sen
         (status, body.to_string())
     })
     .await;
-    let roles = Fixture { graph: Some(stub.url.clone()), writes: Writes::All, ..Fixture::new() }.start().await;
+    let roles = Fixture { graph: Some(stub.url.clone()), writes: Writes::All, clock, ..Fixture::new() }.start().await;
     roles.keep(&sample("main")).await;
+    roles.keep(&by_instagram_login("direct")).await;
     (roles, stub)
 }
 
@@ -597,9 +621,110 @@ async fn after_a_lost_answer_a_refusal_does_not_free_the_key() {
     let arguments = json!({"media_id": "17900000000000001", "message": "Once"});
     let lost = roles.ig_refused("main", "create_comment", arguments.clone()).await;
     assert_eq!((lost.code().as_str(), lost.json()["error"]["graph"]["code"].clone()), ("outcome_unknown", json!(2)));
+    // It may be on its way for a minute: a quick repetition only looks.
+    let soon = roles.ig_refused("main", "create_comment", arguments.clone()).await;
+    assert_eq!((soon.code().as_str(), soon.json()["error"]["retryable"].clone()), ("outcome_unknown", json!(true)));
+    assert!(soon.message().contains("may still come"), "{}", soon.text);
+    roles.clock.set("2026-11-20T12:01:01Z".parse().unwrap());
     assert_eq!(roles.ig_refused("main", "create_comment", arguments.clone()).await.code(), "rate_limited");
+    roles.clock.set("2026-11-20T12:02:02Z".parse().unwrap());
     assert!(roles.ig("main", "create_comment", arguments).await["id"].is_string());
-    assert_eq!(methods(&stub), ["POST", "GET", "GET", "POST", "GET", "POST"], "each sending is looked before");
+    assert_eq!(methods(&stub), ["POST", "GET", "GET", "GET", "POST", "GET", "POST"], "each sending is looked before");
+}
+
+/// A page of comments, `seconds` after noon, with a next one.
+fn comments(seconds: i64, texts: &[&str], next: bool) -> Option<(u16, Value)> {
+    let at = format!("2026-11-20T12:{:02}:{:02}+0000", seconds / 60, seconds % 60);
+    let row = |(index, text): (usize, &&str)| {
+        let id = format!("1750000{seconds:05}{index:05}");
+        json!({"id": id, "text": text, "timestamp": at, "from": {"id": sandbox::IG_ACCOUNT}})
+    };
+    let rows: Vec<Value> = texts.iter().enumerate().map(row).collect();
+    let mut page = json!({ "data": rows });
+    if next {
+        let after = format!("after-{seconds}");
+        page["paging"] = json!({"cursors": {"after": after}, "next": "https://graph.facebook.com/next"});
+    }
+    Some((200, page))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_written_is_found_on_a_later_page_too() {
+    let comment = json!({"id": "17700000000000001", "media": {"id": "17900000000000001"}});
+    let (roles, stub) = before(move |method, last, count| match (method, last, count) {
+        ("GET", "17700000000000001", _) => Some((200, comment.clone())),
+        ("POST", "replies", _) => error(500, 2, 0),
+        // Oldest first: ours is the last.
+        ("GET", "replies", 1) => comments(0, &["Others"], true),
+        ("GET", "replies", 2) => comments(60, &["Others", "Ours"], false),
+        _ => None,
+    })
+    .await;
+    let arguments = json!({"comment_id": "17700000000000001", "message": "Ours"});
+    assert_eq!(roles.ig("main", "reply_to_comment", arguments).await["id"], "17500000006000001");
+    assert_eq!(methods(&stub), ["GET", "POST", "GET", "GET"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_look_for_a_comment_ends_with_the_first_older_one_or_is_given_up() {
+    let (roles, stub) = before(|method, last, count| match (method, last) {
+        ("POST", "comments") => error(500, 2, 0),
+        ("GET", "comments") if count == 1 => comments(60, &["Others"], true),
+        // Before the call came, by more than a minute.
+        ("GET", "comments") => Some((200, json!({
+            "data": [{"id": "1", "text": "Ours", "timestamp": "2026-11-20T11:58:00+0000", "from": {"id": sandbox::IG_ACCOUNT}}],
+            "paging": {"cursors": {"after": "more"}, "next": "https://graph.facebook.com/next"},
+        }))),
+        _ => None,
+    })
+    .await;
+    let arguments = json!({"media_id": "17900000000000001", "message": "Ours"});
+    let lost = roles.ig_refused("main", "create_comment", arguments.clone()).await;
+    assert_eq!((lost.code().as_str(), lost.json()["error"]["retryable"].clone()), ("outcome_unknown", json!(true)));
+    assert_eq!(methods(&stub), ["POST", "GET", "GET"]);
+
+    let (roles, stub) = before(|method, last, count| match (method, last) {
+        ("POST", "comments") => error(500, 2, 0),
+        ("GET", "comments") => comments(count as i64, &["Others"], true),
+        _ => None,
+    })
+    .await;
+    let lost = roles.ig_refused("main", "create_comment", arguments).await;
+    assert_eq!((lost.code().as_str(), lost.json()["error"]["retryable"].clone()), ("outcome_unknown", json!(false)));
+    assert_eq!(methods(&stub).len(), 11, "ten pages are enough");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_answer_that_names_nothing_is_looked_after() {
+    let (roles, _) = before(|method, last, _| match (method, last) {
+        ("POST", "comments") => Some((200, json!({}))),
+        ("GET", "comments") => comments(1, &["Ours"], false),
+        _ => None,
+    })
+    .await;
+    let value = roles.ig("main", "create_comment", json!({"media_id": "17900000000000001", "message": "Ours"})).await;
+    assert_eq!((&value["id"], &value["repeated"]), (&json!("17500000000100000"), &json!(false)), "{value}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_message_that_may_have_gone_out_is_looked_for_after_the_window_too() {
+    let thread = |messages: Value| Some((200, json!({"data": [{"id": "t", "messages": {"data": messages}}]})));
+    let theirs =
+        || json!({"id": "1", "from": {"id": "33"}, "created_time": "2026-11-19T12:30:00+0000", "message": "Hi"});
+    let ours =
+        || json!({"id": "2", "from": {"id": "17"}, "created_time": "2026-11-20T12:00:09+0000", "message": "Ours"});
+    let (roles, stub) = before(move |method, last, count| match (method, last) {
+        ("POST", "messages") => error(500, 2, 0),
+        ("GET", "conversations") if count < 3 => thread(json!([theirs()])),
+        ("GET", "conversations") => thread(json!([ours(), theirs()])),
+        _ => None,
+    })
+    .await;
+    let arguments = json!({"recipient_id": "33", "message": "Ours"});
+    assert_eq!(roles.ig_refused("direct", "send_message", arguments.clone()).await.code(), "outcome_unknown");
+    roles.clock.set("2026-11-20T12:45:00Z".parse().unwrap());
+    assert_eq!(roles.ig("direct", "send_message", arguments).await["message_id"], "2");
+    assert_eq!(methods(&stub), ["GET", "POST", "GET", "GET"]);
 }
 
 /// What a container's publishing meets: `publish` is the answer of `media_publish`, `container` of the looks at it.
@@ -652,6 +777,84 @@ async fn a_refusal_at_publishing_frees_the_key_for_what_was_mended() {
     let with = |caption: &str| json!({"image_url": TEA, "caption": caption, "idempotency_key": "k"});
     assert_eq!(roles.ig_refused("main", "publish_image", with("too long")).await.code(), "rejected_by_meta");
     assert_eq!(roles.ig("main", "publish_image", with("short")).await["media_id"], "17900000000000001");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_refusal_after_not_ready_yet_frees_the_key_too_and_progress_only_grows() {
+    let publish = |count| match count {
+        1 => error(400, 9007, 2_207_027),
+        2 => error(400, 36004, 2_207_010),
+        3 => error(400, 9007, 2_207_027),
+        _ => Some((200, json!({"id": "17900000000000001"}))),
+    };
+    let (roles, _) = before(publishing(publish, |_| status("FINISHED"))).await;
+    let with = |caption: &str| json!({"image_url": TEA, "caption": caption, "idempotency_key": "k"});
+    assert_eq!(roles.ig_refused("main", "publish_image", with("too long")).await.code(), "rejected_by_meta");
+    let (steps, last) = told_steps(&roles, with("short")).await;
+    assert_eq!(last["result"]["structuredContent"]["media_id"], "17900000000000001", "{last}");
+    assert_eq!(steps, [1.0, 2.0, 3.0, 4.0]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn once_more_that_is_refused_leaves_what_was_done_before() {
+    let publish =
+        |count| if count == 1 { Some((200, json!({"id": "17900000000000001"}))) } else { error(400, 36004, 2_207_010) };
+    let (roles, stub) = before(publishing(publish, |_| status("FINISHED"))).await;
+    let arguments = json!({"image_url": TEA});
+    assert_eq!(roles.ig("main", "publish_image", arguments.clone()).await["repeated"], false);
+    let again = json!({"image_url": TEA, "force_new": true});
+    assert_eq!(roles.ig_refused("main", "publish_image", again).await.code(), "rejected_by_meta");
+    let asked = stub.seen().len();
+    let value = roles.ig("main", "publish_image", arguments).await;
+    assert_eq!((&value["repeated"], &value["media_id"]), (&json!(true), &json!("17900000000000001")), "{value}");
+    assert_eq!(stub.seen().len(), asked);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_container_that_publishing_does_not_find_twice_is_made_anew() {
+    let publish =
+        |count| if count < 3 { error(400, 24, 2_207_008) } else { Some((200, json!({"id": "17900000000000001"}))) };
+    let (roles, stub) = before(publishing(publish, |_| status("FINISHED"))).await;
+    let arguments = json!({"image_url": TEA});
+    for _ in 0..2 {
+        let refused = roles.ig_refused("main", "publish_image", arguments.clone()).await;
+        assert_eq!(
+            (refused.code().as_str(), refused.json()["error"]["retryable"].clone()),
+            ("meta_unavailable", json!(true))
+        );
+    }
+    assert_eq!(roles.ig("main", "publish_image", arguments).await["state"], "published");
+    let made = stub.seen().iter().filter(|line| line.starts_with("POST") && line.contains("/media ")).count();
+    assert_eq!(made, 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_staged_expires_a_day_after_it_was_made() {
+    let looks = |count| status(if count == 1 { "IN_PROGRESS" } else { "FINISHED" });
+    let (roles, _) = before(publishing(|_| None, looks)).await;
+    let item = json!({"image_url": TEA});
+    let arguments = json!({"kind": "carousel", "items": [item, item], "wait_s": 0});
+    let value = roles.ig("main", "create_media_container", arguments.clone()).await;
+    assert_eq!((&value["state"], &value["expires_at"]), (&json!("processing"), &json!(null)), "{value}");
+    roles.clock.set("2026-11-20T12:30:00Z".parse().unwrap());
+    let value = roles.ig("main", "create_media_container", arguments).await;
+    assert_eq!((&value["state"], &value["expires_at"]), (&json!("staged"), &json!("2026-11-21T12:30:00Z")), "{value}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_instagram_login_whose_collaborators_are_refused_is_told_why_that_may_be() {
+    let (roles, _) = before(|method, last, _| match (method, last) {
+        ("POST", "media") => error(400, 100, 0),
+        ("GET", sandbox::IG_ACCOUNT) => Some((200, json!({"id": sandbox::IG_ACCOUNT, "username": "fern"}))),
+        _ => None,
+    })
+    .await;
+    let arguments = json!({"image_url": TEA, "collaborators": ["mona"]});
+    let refused = roles.ig_refused("direct", "publish_image", arguments.clone()).await;
+    assert_eq!(refused.code(), "rejected_by_meta", "{}", refused.text);
+    assert!(refused.message().contains("may take no collaborators"), "{}", refused.text);
+    let refused = roles.ig_refused("main", "publish_image", arguments).await;
+    assert!(!refused.message().contains("may take no collaborators"), "{}", refused.text);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -14,7 +14,8 @@ use ring::digest::{SHA256, digest};
 use serde_json::{Map, Value, json};
 use tokio::time::timeout_at;
 
-use super::{ArgumentError, Ask, Column, Param, ParamKind, ToolError, WriteRun, column};
+use super::{Args, ArgumentError, Ask, Column, Param, ParamKind, ToolError, WriteRun, column};
+use crate::clock::{Clock, parse_rfc3339, rfc3339};
 use crate::graph::{ErrorKind, GraphError, Request, Session};
 
 /// Of every changing tool: check, and say what would be sent.
@@ -52,6 +53,12 @@ pub(super) const FRAME: [Column; 4] = [WAS_DRY_RUN, WOULD_SEND, REPEATED, KEY];
 const NAMED_HOLDS: SignedDuration = SignedDuration::from_hours(7 * 24);
 /// How long the same parameters count as the same call.
 const UNNAMED_HOLDS: SignedDuration = SignedDuration::from_hours(1);
+/// How long a change whose answer was lost may take to show: until then it is looked for, and not sent again.
+const ON_ITS_WAY: SignedDuration = SignedDuration::from_secs(60);
+/// How far our clock may be ahead of Meta's before what was made counts as older than its call.
+const CLOCKS_DIFFER: SignedDuration = SignedDuration::from_secs(60);
+/// Of the state that [`Writer::once`] writes down: when it was sent.
+const SENT_AT: &str = "sent_at";
 /// What a write keeps of the call's time to write down its outcome.
 pub const TIME_TO_SETTLE: Duration = Duration::from_secs(2);
 
@@ -100,6 +107,7 @@ struct Open {
 /// Through this a write changes things.
 pub struct Writer {
     graph: Arc<Session>,
+    clock: Clock,
     dry: bool,
     open: Option<Open>,
 }
@@ -156,10 +164,29 @@ impl Writer {
         self.open.as_ref().map(|open| open.entry.began)
     }
 
+    /// From when on Meta may date what this write made: our clock may be ahead of Meta's by a minute.
+    #[must_use]
+    pub fn made_since(&self) -> Timestamp {
+        self.began().and_then(|began| began.checked_sub(CLOCKS_DIFFER).ok()).unwrap_or_default()
+    }
+
     /// The key of this write, for the answer of one that is not finished.
     #[must_use]
     pub fn key(&self) -> Option<&str> {
         self.open.as_ref().map(|open| open.short.as_str())
+    }
+
+    /// Whether an earlier call with this key sent it through [`Writer::once`], and nobody knows what came of that.
+    #[must_use]
+    pub fn was_sent(&self) -> bool {
+        self.state().get(SENT_AT).is_some()
+    }
+
+    /// Whether what an earlier call sent may still be on its way through Meta.
+    fn may_still_come(&self) -> bool {
+        let sent_at = self.state()[SENT_AT].as_str().and_then(parse_rfc3339);
+        let until = sent_at.and_then(|at| at.checked_add(ON_ITS_WAY).ok());
+        until.is_some_and(|until| until > self.clock.now())
     }
 
     /// Writes down how far it came, before it goes on. In a dry run nothing is written.
@@ -202,10 +229,14 @@ impl Writer {
     where
         F: Fn() -> BoxFuture<'static, Result<Found, ToolError>>,
     {
-        let was_sent = self.state()["sent"] == true;
+        let was_sent = self.was_sent();
         if was_sent {
             match find().await? {
                 Found::Made(value) => return Ok(value),
+                Found::Nothing if self.may_still_come() => {
+                    let words = "an earlier call sent it less than a minute ago, and it may still come";
+                    return Err(ToolError::unknown(words, true));
+                }
                 Found::Nothing => {}
                 Found::CannotLook => {
                     let words = "an earlier call may have done it, and there is no way to look; another idempotency_key \
@@ -215,8 +246,14 @@ impl Writer {
             }
         }
         self.announce(std::slice::from_ref(request))?;
-        self.remember(json!({ "sent": true })).await?;
-        match self.post_as(graph, request).await {
+        self.remember(json!({ SENT_AT: rfc3339(self.clock.now()) })).await?;
+        let made = self.post_as(graph, request).await;
+        // An answer that names nothing tells no more than one that is lost.
+        let made = made.and_then(|made| match made["id"].is_string() || made["message_id"].is_string() {
+            true => Ok(made),
+            false => Err(GraphError::of_kind(ErrorKind::OutcomeUnknown).into()),
+        });
+        match made {
             Err(ToolError::Graph(error)) if error.kind == ErrorKind::OutcomeUnknown => match find().await {
                 Ok(Found::Made(value)) => Ok(value),
                 // Nothing was found, which may only mean that it does not show yet: the next call looks again.
@@ -262,19 +299,13 @@ impl ToolError {
 /// A changing tool's whole call: the value, with the members that the frame adds.
 pub(super) async fn answer(ask: Ask, run: WriteRun) -> Result<Map<String, Value>, ToolError> {
     let tool = ask.tool;
-    let graph = Arc::clone(&ask.graph);
+    let (graph, clock) = (Arc::clone(&ask.graph), ask.clock.clone());
     let args = ask.args.clone();
     if args.flag(DRY_RUN.name) {
-        let told = match run(ask, Writer { graph, dry: true, open: None }).await {
-            Err(ToolError::DryRun(requests)) => Value::from(requests).to_string(),
-            Ok(_) => return Err(ToolError::Fault("the dry run would have sent nothing")),
-            Err(error) => return Err(error),
-        };
-        let raw = json!({ WAS_DRY_RUN.name: true, WOULD_SEND.name: told });
-        return Ok(column::row(tool.columns(&args), &raw, column::Facts::default())?);
+        return dry_run(ask, run).await;
     }
     if tool.idempotent {
-        let done = run(ask, Writer { graph, dry: false, open: None }).await;
+        let done = run(ask, Writer { graph, clock, dry: false, open: None }).await;
         // The same call once more sets the same state: nothing is made twice.
         let done = done.map_err(|error| match error {
             ToolError::Graph(error) if error.kind == ErrorKind::OutcomeUnknown => ToolError::lost(error, true),
@@ -282,50 +313,111 @@ pub(super) async fn answer(ask: Ask, run: WriteRun) -> Result<Map<String, Value>
         })?;
         return tool.value(&args, &done.with(WAS_DRY_RUN.name, false));
     }
-    journalled(ask, run, graph).await
+    journalled(ask, run).await
 }
 
-async fn journalled(ask: Ask, run: WriteRun, graph: Arc<Session>) -> Result<Map<String, Value>, ToolError> {
+/// Says what would be sent: nothing where the journal has it already, or where there is nothing to do.
+async fn dry_run(ask: Ask, run: WriteRun) -> Result<Map<String, Value>, ToolError> {
+    let (tool, args) = (ask.tool, ask.args.clone());
+    let told = |requests: Vec<Value>, repeated: bool| {
+        let raw = json!({
+            WAS_DRY_RUN.name: true,
+            WOULD_SEND.name: Value::from(requests).to_string(),
+            REPEATED.name: repeated,
+        });
+        Ok(column::row(tool.columns(&args), &raw, column::Facts::default())?)
+    };
+    if !tool.idempotent {
+        let name = Name::of(&ask);
+        let journal = ask.journal.clone().ok_or(ToolError::Fault("there is no journal"))?;
+        let found = journal.find(&name.key, ask.clock.now()).await?;
+        if name.done(found.as_ref(), &args)?.is_some() {
+            return told(Vec::new(), true);
+        }
+    }
+    let writer = Writer { graph: Arc::clone(&ask.graph), clock: ask.clock.clone(), dry: true, open: None };
+    match run(ask, writer).await {
+        Err(ToolError::DryRun(requests)) => told(requests, false),
+        Ok(done) => {
+            tool.value(&args, &done.with(WAS_DRY_RUN.name, true).with(WOULD_SEND.name, "[]").with(REPEATED.name, false))
+        }
+        Err(error) => Err(error),
+    }
+}
+
+/// What a write is called in the journal.
+struct Name {
+    /// Of its parameters.
+    digest: String,
+    /// Whether the caller gave the key.
+    named: bool,
+    /// The part of the key that the caller may send.
+    short: String,
+    key: String,
+}
+
+impl Name {
+    fn of(ask: &Ask) -> Self {
+        let digest = digest_of(ask);
+        let named = ask.args.text(IDEMPOTENCY_KEY.name);
+        let short = named.unwrap_or(&digest).to_owned();
+        let key = format!("{}/{}/{short}", ask.account.client, ask.tool.name);
+        Self { named: named.is_some(), digest, short, key }
+    }
+
+    /// The stored value of what was done, unless it is to be done once more.
+    fn done(&self, found: Option<&Entry>, args: &Args) -> Result<Option<Map<String, Value>>, ArgumentError> {
+        // Once more is for what was done. What is not finished is gone on with, or a repetition would do it twice.
+        let found = found.filter(|entry| !(entry.result.is_some() && args.flag(FORCE_NEW.name)));
+        match found {
+            Some(entry) if entry.digest != self.digest => {
+                let expected = "this key was used with other parameters; take another one";
+                Err(ArgumentError::of(IDEMPOTENCY_KEY.name, expected))
+            }
+            found => Ok(found.and_then(|entry| entry.result.clone())),
+        }
+    }
+}
+
+async fn journalled(ask: Ask, run: WriteRun) -> Result<Map<String, Value>, ToolError> {
     let (tool, args, now) = (ask.tool, ask.args.clone(), ask.clock.now());
+    let (graph, clock) = (Arc::clone(&ask.graph), ask.clock.clone());
     let journal = ask.journal.clone().ok_or(ToolError::Fault("there is no journal"))?;
-    let digest = digest_of(&ask);
-    let named = args.text(IDEMPOTENCY_KEY.name).map(str::to_owned);
-    let short = named.clone().unwrap_or_else(|| digest.clone());
-    let key = format!("{}/{}/{short}", ask.account.client, tool.name);
-    let waited = || ToolError::Graph(GraphError::of_kind(ErrorKind::Timeout));
-    let _turn = timeout_at(graph.deadline(), journal.lock(&key)).await.map_err(|_| waited())??;
-    let found = journal.find(&key, now).await?;
-    // Once more is for what was done. What is not finished is gone on with, or a repetition would do it twice.
-    let done_before = found.as_ref().is_some_and(|entry| entry.result.is_some());
-    let entry = match found.filter(|_| !(done_before && args.flag(FORCE_NEW.name))) {
-        Some(entry) if entry.digest != digest => {
-            let expected = "this key was used with other parameters; take another one";
-            return Err(ArgumentError::of(IDEMPOTENCY_KEY.name, expected).into());
-        }
-        Some(Entry { result: Some(mut value), .. }) => {
-            value.insert(REPEATED.name.to_owned(), true.into());
-            return Ok(value);
-        }
+    let name = Name::of(&ask);
+    let at_work = || ToolError::unknown("the same call is still at work", true);
+    let _turn = timeout_at(graph.deadline(), journal.lock(&name.key)).await.map_err(|_| at_work())??;
+    let found = journal.find(&name.key, now).await?;
+    if let Some(mut value) = name.done(found.as_ref(), &args)? {
+        value.insert(REPEATED.name.to_owned(), true.into());
+        return Ok(value);
+    }
+    let (done_before, begun) = match found {
+        Some(entry) if entry.result.is_some() => (Some(entry), None),
+        begun => (None, begun),
+    };
+    let entry = match begun {
         Some(entry) => entry,
         None => {
-            let holds = if named.is_some() { NAMED_HOLDS } else { UNNAMED_HOLDS };
+            let holds = if name.named { NAMED_HOLDS } else { UNNAMED_HOLDS };
+            let digest = name.digest.clone();
             let entry = Entry { began: now, ends: now + holds, digest, state: Value::Null, result: None };
-            journal.keep(&key, &entry).await?;
+            journal.keep(&name.key, &entry).await?;
             entry
         }
     };
     let resumed = !entry.state.is_null();
-    let open = Open { journal: Arc::clone(&journal), key: key.clone(), short: short.clone(), entry: entry.clone() };
-    let done = run(ask, Writer { graph, dry: false, open: Some(open) }).await;
+    let open =
+        Open { journal: Arc::clone(&journal), key: name.key.clone(), short: name.short.clone(), entry: entry.clone() };
+    let done = run(ask, Writer { graph, clock, dry: false, open: Some(open) }).await;
     match done {
         Ok(done) => {
             let finished = done.finished;
-            let done = done.with(WAS_DRY_RUN.name, false).with(REPEATED.name, false).with(KEY.name, short);
+            let done = done.with(WAS_DRY_RUN.name, false).with(REPEATED.name, false).with(KEY.name, name.short);
             let value = tool.value(&args, &done)?;
             if finished {
-                let settled = Entry { state: json!({ "sent": true }), result: Some(value.clone()), ..entry };
+                let settled = Entry { result: Some(value.clone()), ..entry };
                 // It is done, and the caller must know: a repetition finds it by looking, as after a lost answer.
-                if let Err(error) = journal.keep(&key, &settled).await {
+                if let Err(error) = journal.keep(&name.key, &settled).await {
                     tracing::error!(%error, tool = tool.name, resumed, "a write was done and cannot be written down");
                 }
             }
@@ -333,10 +425,13 @@ async fn journalled(ask: Ask, run: WriteRun, graph: Arc<Session>) -> Result<Map<
         }
         Err(ToolError::Graph(error)) if error.kind == ErrorKind::OutcomeUnknown => Err(ToolError::lost(error, true)),
         Err(error) => {
-            // Refused before anything was made: the key is free for another try.
+            // Refused before anything was made: the key is free for another try, or again what was done before.
             let freed = async {
-                if journal.find(&key, now).await?.is_some_and(|entry| entry.state.is_null()) {
-                    journal.forget(&key).await?;
+                if journal.find(&name.key, now).await?.is_some_and(|entry| entry.state.is_null()) {
+                    match &done_before {
+                        Some(before) => journal.keep(&name.key, before).await?,
+                        None => journal.forget(&name.key).await?,
+                    }
                 }
                 Ok::<_, JournalError>(())
             };

@@ -415,25 +415,28 @@ async fn send_message(ask: Ask, mut writer: Writer) -> Result<Done, ToolError> {
     };
     let text = args.text("message").map(str::to_owned);
     let inbox = Arc::new(Inbox::of(&ask).await?);
-    let last = last_of(&person.as_str().into(), &inbox.newest(&person).await?);
     let human = args.flag("human_agent");
-    let closes = after(last, if human { HUMAN_AGENT } else { WINDOW });
-    match closes {
-        None => {
-            let words = "this person has not written among the newest 20 messages: Meta has no cold messages";
-            return Err(ToolError::Rejected(words.to_owned()));
-        }
-        Some(at) if at <= ask.clock.now() => {
-            let words = format!("the window closed at {}: it opens when they write again", rfc3339(at));
-            return Err(ToolError::Rejected(words));
-        }
-        Some(_) => {}
+    // What an earlier call may have sent is looked for first, however late it is now.
+    if !writer.was_sent() {
+        check_window(&ask, &inbox, &person, if human { HUMAN_AGENT } else { WINDOW }).await?;
     }
     let mut request = inbox.messages(&json!({ "id": person }))?.query("message", message.to_string());
     if human {
         request = request.query("messaging_type", "MESSAGE_TAG").query("tag", "HUMAN_AGENT");
     }
     send(&mut writer, &inbox, request, Some(person), text).await
+}
+
+async fn check_window(ask: &Ask, inbox: &Inbox, person: &str, window: SignedDuration) -> Result<(), ToolError> {
+    let last = last_of(&person.into(), &inbox.newest(person).await?);
+    let words = match after(last, window) {
+        None => "this person has not written among the newest 20 messages: Meta has no cold messages".to_owned(),
+        Some(at) if at <= ask.clock.now() => {
+            format!("the window closed at {}: it opens when they write again", rfc3339(at))
+        }
+        Some(_) => return Ok(()),
+    };
+    Err(ToolError::Rejected(words))
 }
 
 async fn send_private_reply(ask: Ask, mut writer: Writer) -> Result<Done, ToolError> {
@@ -457,8 +460,7 @@ async fn send(
     person: Option<String>,
     text: Option<String>,
 ) -> Result<Done, ToolError> {
-    let began =
-        writer.began().and_then(|began| began.checked_sub(super::publish::CLOCKS_DIFFER).ok()).unwrap_or_default();
+    let began = writer.made_since();
     let graph = Arc::clone(&inbox.graph);
     let find = || -> BoxFuture<'static, Result<Found, ToolError>> {
         let (inbox, person, text) = (Arc::clone(inbox), person.clone(), text.clone());

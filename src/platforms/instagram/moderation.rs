@@ -7,7 +7,6 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use super::comments::is_ours;
-use super::publish::CLOCKS_DIFFER;
 use super::{
     COMMENTS, COMMENTS_INSTAGRAM, CONTENTS, ENGAGEMENT, NOTE,
     media::{DELETED_MEDIA, MEDIA_ID},
@@ -175,34 +174,52 @@ pub(super) const SET_LIKE: Tool = Tool::write("set_like", AccountKind::Instagram
     .row(DONE)
     .change(|ask, writer| Box::pin(set_like(ask, writer)));
 
-/// The newest below `edge` that is ours, has this text and is not older than the first call.
+/// How many pages of 50 are looked through for what may have been written.
+const LOOK_PAGES: usize = 10;
+
+/// What stands below `edge`, is ours, has this text and is not older than the first call. `newest_first` says that older
+/// rows end the look; answers to a comment come oldest first.
 async fn written(
     graph: Arc<Session>,
     edge: Request,
+    newest_first: bool,
     account: String,
     text: String,
     since: Timestamp,
 ) -> Result<Found, ToolError> {
-    let page = graph.page(&edge.fields("id,text,timestamp,user{id},from{id}"), None, 50).await?;
+    let edge = edge.fields("id,text,timestamp,user{id},from{id}");
+    let is_new = |row: &Value| moment(&row["timestamp"]).is_some_and(|at| at >= since);
     let is_it = |row: &&Value| {
-        is_ours(row, &account)
-            && row["text"].as_str().map(str::trim) == Some(text.trim())
-            && moment(&row["timestamp"]).is_some_and(|at| at >= since)
+        is_new(row) && is_ours(row, &account) && row["text"].as_str().map(str::trim) == Some(text.trim())
     };
-    Ok(page.rows.iter().find(is_it).map_or(Found::Nothing, |row| Found::Made(json!({ "id": row["id"] }))))
+    let mut after = None;
+    for _ in 0..LOOK_PAGES {
+        let page = graph.page(&edge, after.as_ref(), 50).await?;
+        if let Some(row) = page.rows.iter().find(is_it) {
+            return Ok(Found::Made(json!({ "id": row["id"] })));
+        }
+        let is_past = newest_first && page.rows.last().is_some_and(|row| !is_new(row));
+        match page.next {
+            Some(next) if !is_past => after = Some(next),
+            _ => return Ok(Found::Nothing),
+        }
+    }
+    Ok(Found::CannotLook)
 }
 
-fn since(writer: &Writer) -> Timestamp {
-    writer.began().and_then(|began| began.checked_sub(CLOCKS_DIFFER).ok()).unwrap_or_default()
-}
-
-/// Posts a text once below `edge`, which is also where a lost one is looked for.
-async fn write(ask: &Ask, writer: &mut Writer, edge: Request, text: String, media: Value) -> Result<Done, ToolError> {
+/// Posts a text once below `edge`, which is also where a lost one is looked for, in the order of [`written`].
+async fn write(
+    ask: &Ask,
+    writer: &mut Writer,
+    (edge, newest_first): (Request, bool),
+    text: String,
+    media: Value,
+) -> Result<Done, ToolError> {
     let request = edge.clone().query("message", text.clone());
-    let (graph, since) = (Arc::clone(&ask.graph), since(writer));
+    let (graph, since) = (Arc::clone(&ask.graph), writer.made_since());
     let account = ask.id(AccountKind::Instagram)?.to_owned();
     let find = || -> BoxFuture<'static, Result<Found, ToolError>> {
-        Box::pin(written(Arc::clone(&graph), edge.clone(), account.clone(), text.clone(), since))
+        Box::pin(written(Arc::clone(&graph), edge.clone(), newest_first, account.clone(), text.clone(), since))
     };
     let mut made = writer.once(&request, find).await?;
     made["media_id"] = media;
@@ -220,13 +237,13 @@ async fn reply_to_comment(ask: Ask, mut writer: Writer) -> Result<Done, ToolErro
         (Some(parent), None) => (parent.to_owned(), text.to_owned()),
         _ => (comment, text.to_owned()),
     };
-    write(&ask, &mut writer, Request::new("{}/replies", &[&below])?, text, media).await
+    write(&ask, &mut writer, (Request::new("{}/replies", &[&below])?, false), text, media).await
 }
 
 async fn create_comment(ask: Ask, mut writer: Writer) -> Result<Done, ToolError> {
     let media = ask.args.text("media_id").unwrap_or_default().to_owned();
     let text = ask.args.text("message").unwrap_or_default().to_owned();
-    write(&ask, &mut writer, Request::new("{}/comments", &[&media])?, text, media.into()).await
+    write(&ask, &mut writer, (Request::new("{}/comments", &[&media])?, true), text, media.into()).await
 }
 
 async fn reply_to_mention(ask: Ask, mut writer: Writer) -> Result<Done, ToolError> {
@@ -256,13 +273,13 @@ async fn hide_comment(ask: Ask, writer: Writer) -> Result<Done, ToolError> {
     Ok(Answer::Row(made).into())
 }
 
-/// What was to go and is not there: as good as gone.
+/// Of what was to go and is not there.
 const GONE: &str = "it was gone already, or this token cannot see it";
 
 async fn delete_comment(ask: Ask, writer: Writer) -> Result<Done, ToolError> {
     let request = Request::new("{}", &[ask.args.text("comment_id").unwrap_or_default()])?;
     let mut row = match ask.graph.get(&request.clone().fields("id,text,username,from{username},timestamp")).await {
-        Err(error) if error.is_not_visible() && !ask.args.flag(DRY_RUN.name) => {
+        Err(error) if error.is_not_visible() => {
             return Ok(Answer::Row(json!({ "success": true, "note": GONE })).into());
         }
         node => node?,
@@ -283,8 +300,9 @@ async fn set_comments_enabled(ask: Ask, writer: Writer) -> Result<Done, ToolErro
 async fn delete_media(ask: Ask, writer: Writer) -> Result<Done, ToolError> {
     let request = Request::new("{}", &[ask.args.text("media_id").unwrap_or_default()])?;
     let mut row = match ask.graph.get(&request.clone().fields(ask.fields(false))).await {
-        Err(error) if error.is_not_visible() && !ask.args.flag(DRY_RUN.name) => {
-            return Ok(Answer::Row(json!({ "success": true, "note": GONE })).into());
+        // No link was compared: whether the right post is gone is not known.
+        Err(error) if error.is_not_visible() => {
+            return Ok(Answer::Row(json!({ "success": null, "note": GONE })).into());
         }
         node => node?,
     };

@@ -15,8 +15,8 @@ use serde_json::{Value, json};
 use tokio::time::{Instant, sleep_until};
 
 use super::{NOTE, PUBLISH, PUBLISH_INSTAGRAM};
-use crate::clock::rfc3339;
-use crate::credential::AccountKind;
+use crate::clock::{parse_rfc3339, rfc3339};
+use crate::credential::{AccountKind, Login};
 use crate::graph::{ErrorKind, GraphError, Request, Session};
 use crate::tool::column::moment;
 use crate::tool::write::{DRY_RUN, FORCE_NEW, IDEMPOTENCY_KEY, KEY, REPEATED, WAIT_S, WAS_DRY_RUN, WOULD_SEND};
@@ -303,6 +303,10 @@ struct Stage {
     container: Option<String>,
     /// Whether publishing was asked for: then only the container tells whether it happened.
     sent: bool,
+    /// Whether publishing found no container, once.
+    absent: bool,
+    /// When the container was made, RFC 3339.
+    made_at: Option<String>,
     quota_left: Option<i64>,
 }
 
@@ -317,6 +321,13 @@ impl Stage {
 
     async fn keep(&self, writer: &mut Writer) -> Result<(), ToolError> {
         writer.remember(self.state()).await
+    }
+
+    /// Writes down the container that was just made.
+    async fn made(&mut self, ask: &Ask, container: String, writer: &mut Writer) -> Result<(), ToolError> {
+        self.container = Some(container);
+        self.made_at = Some(rfc3339(ask.clock.now()));
+        self.keep(writer).await
     }
 }
 
@@ -352,11 +363,12 @@ async fn stage(ask: Ask, mut writer: Writer) -> Result<Done, ToolError> {
     check_collaborators(&ask).await?;
     let made = prepare(&ask, &mut writer, kind, false).await?;
     let container = made.as_ref().and_then(|stage| stage.container.as_deref());
-    let expires = writer.began().and_then(|began| began.checked_add(SignedDuration::from_hours(24)).ok());
+    let made_at = made.as_ref().and_then(|stage| parse_rfc3339(stage.made_at.as_deref()?));
+    let expires = made_at.and_then(|at| at.checked_add(SignedDuration::from_hours(24)).ok());
     let row = json!({
         "state": if container.is_some() { "staged" } else { "processing" },
         "container_id": container,
-        "expires_at": expires.filter(|_| container.is_some()).map(rfc3339),
+        "expires_at": expires.map(rfc3339),
         "note": note,
     });
     let done = Done::from(Answer::Row(row));
@@ -419,9 +431,6 @@ fn check(ask: &Ask, kind: Post) -> Result<Option<String>, ToolError> {
                 return wrong(name, "Meta's API takes none for stories");
             }
         }
-    }
-    if kind == Post::Reel && args.rows("user_tags").iter().any(|tag| tag.has("x") || tag.has("y")) {
-        return wrong("user_tags", "tags of a reel have no x and y");
     }
     if args.has("alt_text") && kind != Post::Image {
         return wrong("alt_text", "only pictures have one; of an album's items each its own");
@@ -511,6 +520,9 @@ fn check_files(args: &Args, notes: &mut Vec<String>) -> Result<(), ArgumentError
             public(video, "video_url")?;
             if args.has("alt_text") {
                 return Err(ArgumentError::of("alt_text", "only pictures have one"));
+            }
+            if args.rows("user_tags").iter().any(|tag| tag.has("x") || tag.has("y")) {
+                return Err(ArgumentError::of("user_tags", "tags of a video have no x and y"));
             }
         }
         _ => return Err(ArgumentError::of("image_url", "send either image_url or video_url")),
@@ -693,8 +705,8 @@ async fn prepare(ask: &Ask, writer: &mut Writer, kind: Post, publishes: bool) ->
         let request = container_request(ask, &ask.args, kind, false)?;
         writer.announce(&[Some(request.clone()), last].into_iter().flatten().collect::<Vec<_>>())?;
         ask.progress.tell(1, STEPS, "Meta fetches the file");
-        stage.container = Some(make(writer, &request).await?);
-        stage.keep(writer).await?;
+        let container = make(writer, &request).await.map_err(|error| of_collaborators(ask, error))?;
+        stage.made(ask, container, writer).await?;
         return Ok(Some(stage));
     }
     let items = ask.args.rows("items");
@@ -730,9 +742,26 @@ async fn prepare(ask: &Ask, writer: &mut Writer, kind: Post, publishes: bool) ->
             Err(error) => return Err(error),
         }
     }
-    stage.container = Some(make(writer, &parent_request(ask, &stage.items)?).await?);
-    stage.keep(writer).await?;
+    let parent = make(writer, &parent_request(ask, &stage.items)?).await;
+    stage.made(ask, parent.map_err(|error| of_collaborators(ask, error))?, writer).await?;
     Ok(Some(stage))
+}
+
+/// With Instagram's own login Meta's pages disagree on whether a post may name co-authors: a refusal says so.
+fn of_collaborators(ask: &Ask, error: ToolError) -> ToolError {
+    match error {
+        ToolError::Graph(error)
+            if error.kind == ErrorKind::Rejected
+                && ask.account.login == Login::Instagram
+                && ask.args.has("collaborators") =>
+        {
+            ToolError::Rejected(format!(
+                "{}; with Instagram's own login Meta may take no collaborators: try without them",
+                error.words()
+            ))
+        }
+        error => error,
+    }
 }
 
 /// Which item of an album it was.
@@ -897,8 +926,10 @@ async fn finish(
     note: Option<String>,
 ) -> Result<Done, ToolError> {
     let Some(container) = stage.container.clone() else { return Err(ToolError::Fault("there is no container")) };
+    let (was_sent, mut told) = (stage.sent, false);
+    let mut waits = LOOKS_S.into_iter().skip(1).chain(std::iter::repeat(30)).map(Duration::from_secs);
+    ask.progress.tell(2, STEPS, "Meta takes the file in");
     loop {
-        ask.progress.tell(2, STEPS, "Meta takes the file in");
         let state = match settled(ask, &container).await {
             // Publishing was asked for, and what came of it cannot be seen now.
             Err(error) if stage.sent => {
@@ -921,8 +952,10 @@ async fn finish(
                 return Err(state.refusal());
             }
         }
-        ask.progress.tell(3, STEPS, "publishing");
-        let was_sent = std::mem::replace(&mut stage.sent, true);
+        if !std::mem::replace(&mut told, true) {
+            ask.progress.tell(3, STEPS, "publishing");
+        }
+        stage.sent = true;
         stage.keep(writer).await?;
         let made = writer.post(&publish_request(ask, &stage)?).await;
         // An answer without an id tells no more than one that is lost.
@@ -931,7 +964,9 @@ async fn finish(
         match made {
             Ok(id) => return published(ask, &stage, Some(id), note).await,
             Err(ToolError::Graph(error)) if error.codes() == (9007, 2_207_027) => {
-                let next = Instant::now() + Duration::from_secs(2);
+                stage.sent = was_sent;
+                stage.keep(writer).await?;
+                let next = Instant::now() + waits.next().unwrap_or_default();
                 if next > patience(ask) {
                     return Ok(processing(&stage, note));
                 }
@@ -946,8 +981,12 @@ async fn finish(
             }
             Err(error) => {
                 // A refusal for good frees the key; after any other the same call goes on with this container.
-                let refused = matches!(&error, ToolError::Graph(error) if error.kind == ErrorKind::Rejected);
+                let is = |test: fn(&GraphError) -> bool| matches!(&error, ToolError::Graph(error) if test(error));
                 stage.sent = was_sent;
+                // A container that is absent twice is made anew.
+                let absent = is(|error| error.codes() == (24, 2_207_008));
+                let refused = is(|error| error.kind == ErrorKind::Rejected) || (absent && stage.absent);
+                stage.absent = absent;
                 let state = if refused && !was_sent { Value::Null } else { stage.state() };
                 writer.settle(state).await;
                 return Err(error);
@@ -961,8 +1000,8 @@ fn is_doubtful(error: &GraphError) -> bool {
     error.kind == ErrorKind::OutcomeUnknown || error.codes() == (4, 2_207_051)
 }
 
-/// Meta cuts moments to seconds, and its clock is not ours.
-pub(super) const CLOCKS_DIFFER: SignedDuration = SignedDuration::from_secs(5);
+/// Meta cuts moments to seconds, and its clock is not ours. Short: a post of somebody else's is worse than none.
+const CLOCKS_DIFFER: SignedDuration = SignedDuration::from_secs(5);
 
 /// The container says that it is out, and its answer was lost: finds the post, and takes none unseen.
 async fn found(

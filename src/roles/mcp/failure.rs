@@ -154,7 +154,9 @@ fn tool(error: ToolError, platform: Platform, needs: &str) -> Failure {
             let message = format!("{told}; the client must authorise again and grant it");
             (fail(StatusCode::FAILED_DEPENDENCY, "missing_permission", message), false)
         }
-        ToolError::NearLimit(wait) | ToolError::QuotaUsed { wait, .. } => (limited(told, wait), true),
+        ToolError::NearLimit(wait) | ToolError::QuotaUsed { wait, .. } => {
+            (limited(format!("{told}; wait {} s", wait.as_secs()), wait), true)
+        }
         ToolError::Rejected(_) => (fail(StatusCode::UNPROCESSABLE_ENTITY, "rejected_by_meta", told), false),
         ToolError::OutcomeUnknown { again, said, .. } => {
             let advice = if again { "the same call finds what was made" } else { "look before repeating it" };

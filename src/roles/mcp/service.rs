@@ -304,28 +304,44 @@ impl Mcp {
     ) -> Result<Served, Failure> {
         let began = Instant::now();
         let client = client.or_else(|| self.client.clone());
-        let (tool, outcome) = match self.offer.find(name) {
-            Err(error) => ("unknown", Err((error, "its permissions".to_owned()))),
-            Ok(tool) => {
-                let (this, named) = (self.clone(), client.clone());
-                let work = async move { this.run(tool, params, named, began + CALL_MAX, progress).await };
-                let done = if tool.access == Access::Read {
-                    work.await
-                } else {
-                    let done = self.writes.spawn(work).await;
-                    done.unwrap_or_else(|error| match error.try_into_panic() {
-                        Ok(panic) => std::panic::resume_unwind(panic),
-                        Err(_) => Err((ToolError::unknown("the server is stopping", true).into(), Login::default())),
-                    })
-                };
-                (tool.name, done.map_err(|(error, login)| (error, needs_of(tool, login))))
+        let tool = match self.offer.find(name) {
+            Ok(tool) => tool,
+            Err(error) => {
+                return self.ended("unknown", client.as_ref(), began, Err((error, "its permissions".to_owned())));
             }
         };
+        let this = self.clone();
+        // Also a write whose caller has left is counted and logged.
+        let work = async move {
+            let done = this.run(tool, params, client.clone(), began + CALL_MAX, progress).await;
+            let done = done.map_err(|(error, login)| (error, needs_of(tool, login)));
+            this.ended(tool.name, client.as_ref(), began, done)
+        };
+        if tool.access == Access::Read {
+            return work.await;
+        }
+        self.writes.spawn(work).await.unwrap_or_else(|error| match error.try_into_panic() {
+            Ok(panic) => std::panic::resume_unwind(panic),
+            Err(_) => {
+                let error = CallError::from(ToolError::unknown("the server is stopping", true));
+                Err(error.failure(self.offer.platform, ""))
+            }
+        })
+    }
+
+    /// Counts and logs a call. The words beside an error are its tool's permissions.
+    fn ended(
+        &self,
+        tool: &str,
+        client: Option<&ClientId>,
+        began: Instant,
+        outcome: Result<Served, (CallError, String)>,
+    ) -> Result<Served, Failure> {
         let outcome = outcome.map_err(|(error, needs)| error.failure(self.offer.platform, &needs));
         let word = outcome.as_ref().map_or_else(|failure| failure.code(), |_| "ok");
         self.calls.with_label_values(&[tool, word]).inc();
         let ms = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
-        let client = client.as_ref().map_or("", ClientId::as_str);
+        let client = client.map_or("", ClientId::as_str);
         match &outcome {
             Ok(_) => info!(tool, client.id = client, ms, "answered"),
             Err(failure) => info!(tool, client.id = client, ms, code = word, "failed: {:.256}", failure.message()),
