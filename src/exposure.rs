@@ -29,7 +29,7 @@ pub enum ListenAt {
     Address(SocketAddr),
     /// `172.30.10.0/24:3006`: this machine's addresses inside that prefix.
     Prefix(IpNet, u16),
-    /// `eth0:3006`: the internal addresses of that interface.
+    /// `eth0:3006`: the addresses of that interface; of either form an internal listener takes the internal ones.
     Interface(String, u16),
     /// `unix:/run/aiviary/connect.sock`
     Unix(PathBuf),
@@ -119,29 +119,36 @@ pub fn is_internal(ip: IpAddr, more: &[IpNet]) -> bool {
     always_internal().iter().chain(more).any(|net| net.contains(&ip))
 }
 
+/// Whether every address of `prefix` is internal.
+#[must_use]
+pub fn is_internal_prefix(prefix: &IpNet, more: &[IpNet]) -> bool {
+    always_internal().iter().chain(more).any(|net| net.contains(prefix))
+}
+
 /// The check at load: what an internal listener may name.
 ///
 /// # Errors
-/// [`NotInternal`] for wildcards, multicast, link-local and public addresses, listed in `more` or not.
+/// [`NotInternal`] for wildcards, multicast and link-local addresses, listed in `more` or not, and for public addresses
+/// that are not listed.
 pub fn check_listener(listener: &Listener, more: &[IpNet]) -> Result<(), NotInternal> {
     let ListenAt::Address(address) = &listener.at else { return Ok(()) };
     let ip = unmapped(address.ip());
-    let never = ip.is_unspecified() || ip.is_multicast();
-    if listener.exposure == Exposure::Internal && (never || !is_internal(ip, more)) {
+    if listener.exposure == Exposure::Internal && (ip.is_unspecified() || !may_take(ip, Exposure::Internal, more)) {
         return Err(NotInternal(listener.at.to_string()));
     }
     Ok(())
 }
 
-/// Whether an address of this machine may be taken by a prefix or an interface listener.
+/// Whether an address of this machine may be taken by a prefix or an interface listener: internal ones by an internal
+/// one, all by a public one; multicast and link-local ones (metadata services, neighbours) by neither.
 #[must_use]
-pub fn may_take(ip: IpAddr, more: &[IpNet]) -> bool {
+pub fn may_take(ip: IpAddr, exposure: Exposure, more: &[IpNet]) -> bool {
     let ip = unmapped(ip);
     let link_local = match ip {
         IpAddr::V4(v4) => v4.is_link_local(),
         IpAddr::V6(v6) => v6.is_unicast_link_local(),
     };
-    !link_local && !ip.is_multicast() && is_internal(ip, more)
+    !link_local && !ip.is_multicast() && (exposure == Exposure::Public || is_internal(ip, more))
 }
 
 /// What an internal route asks of a request.
@@ -335,11 +342,54 @@ mod tests {
             assert_eq!(check_listener(&listener(good), &[]), Ok(()), "{good}");
         }
         let more = ["0.0.0.0/0".parse().unwrap(), "::/0".parse().unwrap()];
-        for bad in ["0.0.0.0:1", "[::]:1", "[::ffff:0.0.0.0]:1", "224.0.0.1:1", "[ff02::1]:1"] {
+        for bad in [
+            "0.0.0.0:1",
+            "[::]:1",
+            "[::ffff:0.0.0.0]:1",
+            "224.0.0.1:1",
+            "[ff02::1]:1",
+            "169.254.1.1:1",
+            "[::ffff:169.254.1.1]:1",
+            "[fe80::1]:1",
+        ] {
             assert!(check_listener(&listener(bad), &more).is_err(), "{bad}, even when its network is listed");
         }
+        assert_eq!(check_listener(&listener("100.64.0.1:1"), &more), Ok(()), "listed");
         for bad in ["8.8.8.8:1", "169.254.1.1:1", "100.64.0.1:1", "[fe80::1]:1", "[2001:db8::1]:1", "172.32.0.1:1"] {
             assert!(check_listener(&listener(bad), &[]).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn of_an_interface_an_internal_listener_takes_what_is_internal_and_a_public_one_what_is_routed() {
+        for (ip, internal, public) in [
+            ("127.0.0.1", true, true),
+            ("10.1.2.3", true, true),
+            ("100.64.0.1", true, true),
+            ("8.8.8.8", false, true),
+            ("2001:db8::1", false, true),
+            ("169.254.1.1", false, false),
+            ("fe80::1", false, false),
+            ("ff02::1", false, false),
+        ] {
+            let more = ["100.64.0.0/10".parse().unwrap(), "169.254.0.0/16".parse().unwrap()];
+            let may = [Exposure::Internal, Exposure::Public].map(|which| may_take(ip.parse().unwrap(), which, &more));
+            assert_eq!(may, [internal, public], "{ip}");
+        }
+    }
+
+    #[test]
+    fn a_prefix_is_internal_when_all_of_it_is() {
+        let more = ["100.64.0.0/10".parse().unwrap()];
+        for (prefix, internal) in [
+            ("10.0.0.0/8", true),
+            ("10.0.0.0/7", false),
+            ("100.64.7.0/24", true),
+            ("0.0.0.0/0", false),
+            ("fd00::/8", true),
+            ("2001:db8::/32", false),
+        ] {
+            assert_eq!(is_internal_prefix(&prefix.parse().unwrap(), &more), internal, "{prefix}");
         }
     }
 

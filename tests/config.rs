@@ -304,6 +304,25 @@ fn what_is_risky_is_warned_of() {
 }
 
 #[test]
+fn a_public_listener_is_warned_of_where_it_has_public_addresses() {
+    let calm = Secrets::new(&environment(&[("CONNECT_SERVICE_KEY", API_KEY), ("VM_API_KEY", API_KEY)]));
+    for (public, warned) in [
+        ("127.0.0.1:1", false),
+        ("10.0.0.0/8:1", false),
+        ("lo:1", false),
+        ("unix:/run/a.sock", false),
+        ("203.0.113.7:1", true),
+        ("0.0.0.0:1", true),
+        ("203.0.113.0/24:1", true),
+        ("nosuch0:1", true),
+    ] {
+        let warnings = good(&[("AIVIARY__CONNECT__PUBLIC", public)]).warnings(&calm, &[Role::Connect]);
+        let said = warnings.iter().any(|warning| warning.contains(&format!("{public} speaks plain http")));
+        assert_eq!(said, warned, "{public}: {warnings:#?}");
+    }
+}
+
+#[test]
 fn the_platforms_have_settings_of_their_own() {
     let secrets = Secrets::new(&environment(&[("MCP_API_KEY", API_KEY)]));
     let config = good(&[("AIVIARY__MCP__META_ADS__WRITES", "on"), ("AIVIARY__MCP__CONNECT_URL", "unix:/run/a.sock")]);

@@ -92,8 +92,8 @@ fn places(config: &Config, role: Role) -> Vec<Place> {
     let internal = config.listeners(role).iter().filter(|listener| listener.exposure == Exposure::Internal);
     let each = internal.flat_map(|listener| match &listener.at {
         ListenAt::Unix(path) => vec![Place::Unix(path.clone())],
-        at => {
-            let all = addresses(at, config.networks(role)).unwrap_or_default();
+        _ => {
+            let all = addresses(listener, config.networks(role)).unwrap_or_default();
             all.into_iter().map(|address| Place::Url(format!("http://{address}"))).collect()
         }
     });

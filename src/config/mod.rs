@@ -27,7 +27,7 @@ pub use self::sources::Environment;
 use self::sources::Sources;
 use crate::clock::Clock;
 use crate::credential::ClientId;
-use crate::exposure::{Exposure, ListenAt, Listener, Rules, is_internal};
+use crate::exposure::{Exposure, ListenAt, Listener, Rules, is_internal, is_internal_prefix};
 use crate::platforms::Platform;
 use crate::roles::mcp::ConnectAt;
 use crate::roles::{connect, mcp, sandbox};
@@ -347,7 +347,7 @@ impl Config {
         let internal = |listener: &&Listener| listener.exposure == Exposure::Internal;
         let base = |listeners: &[Listener]| {
             let all = listeners.iter().filter(internal);
-            let mut addresses = all.flat_map(|listener| server::addresses(&listener.at, &networks).unwrap_or_default());
+            let mut addresses = all.flat_map(|listener| server::addresses(listener, &networks).unwrap_or_default());
             addresses.next().map(|address| format!("http://{address}"))
         };
         let graph = base(&self.sandbox).ok_or_else(|| {
@@ -390,12 +390,28 @@ impl Config {
 
     /// Whether strangers can reach a listener of connect.
     fn is_exposed(&self) -> bool {
-        self.public().any(|at| !matches!(at, ListenAt::Address(address) if address.ip().to_canonical().is_loopback()))
+        let is_loopback =
+            |at: &ListenAt| matches!(at, ListenAt::Address(address) if address.ip().to_canonical().is_loopback());
+        self.public().any(|listener| !is_loopback(&listener.at))
     }
 
-    fn public(&self) -> impl Iterator<Item = &ListenAt> {
+    fn public(&self) -> impl Iterator<Item = &Listener> {
         let all = self.connect.listeners.iter().filter(|listener| listener.exposure == Exposure::Public);
-        all.map(|listener| &listener.at).filter(|at| !matches!(at, ListenAt::Unix(_)))
+        all.filter(|listener| !matches!(listener.at, ListenAt::Unix(_)))
+    }
+
+    /// Whether a public listener of connect has internal addresses alone. An interface that has none yet may get others.
+    fn is_private(&self, listener: &Listener) -> bool {
+        let more = &self.connect.rules.networks;
+        match &listener.at {
+            ListenAt::Unix(_) => true,
+            ListenAt::Address(address) => is_internal(address.ip(), more),
+            ListenAt::Prefix(prefix, _) => is_internal_prefix(prefix, more),
+            ListenAt::Interface(..) => {
+                let all = server::addresses(listener, more).unwrap_or_default();
+                !all.is_empty() && all.iter().all(|address| is_internal(address.ip(), more))
+            }
+        }
     }
 
     /// What is worth a word for whoever runs `roles`, though nothing is wrong.
@@ -403,17 +419,12 @@ impl Config {
     pub fn warnings(&self, secrets: &Secrets, roles: &[Role]) -> Vec<String> {
         let mut warnings = secrets.warnings(roles);
         if roles.contains(&Role::Connect) {
-            for at in self.public() {
-                let private = match at {
-                    ListenAt::Address(address) => is_internal(address.ip(), &self.connect.rules.networks),
-                    _ => true,
-                };
-                if !private {
-                    warnings.push(format!(
-                        "connect.public: {at} speaks plain http: keys and tokens travel in clear unless a proxy with \
-                         TLS stands before it"
-                    ));
-                }
+            for listener in self.public().filter(|listener| !self.is_private(listener)) {
+                warnings.push(format!(
+                    "connect.public: {} speaks plain http: keys and tokens travel in clear unless a proxy with TLS \
+                     stands before it",
+                    listener.at
+                ));
             }
             let tcp = |listener: &Listener| {
                 listener.exposure == Exposure::Internal && !matches!(listener.at, ListenAt::Unix(_))

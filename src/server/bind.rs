@@ -24,12 +24,14 @@ pub enum BindError {
         source: NotInternal,
     },
     /// The interface or an address of the prefix is not there (yet).
-    #[error("{key}: this machine has no internal address for {at} now")]
+    #[error("{key}: this machine has no {}address for {at} now", if *.exposure == Exposure::Internal { "internal " } else { "" })]
     NoAddress {
         /// The configuration key.
         key: String,
         /// The interface or prefix.
         at: String,
+        /// Which addresses it may take.
+        exposure: Exposure,
     },
     /// Another process holds it.
     #[error("{key}: {at} is taken by another process; stop that one, or set {key} to another address")]
@@ -159,7 +161,7 @@ pub async fn bind(listeners: &[Listener], more: &[IpNet]) -> Result<Vec<Bound>, 
             let (key, at) = (listener.key.clone(), listener.at.to_string());
             match source.kind() {
                 io::ErrorKind::AddrInUse => BindError::Taken { key, at },
-                io::ErrorKind::AddrNotAvailable => BindError::NoAddress { key, at },
+                io::ErrorKind::AddrNotAvailable => BindError::NoAddress { key, at, exposure: listener.exposure },
                 _ => BindError::Io { key, at, source },
             }
         };
@@ -168,9 +170,9 @@ pub async fn bind(listeners: &[Listener], more: &[IpNet]) -> Result<Vec<Bound>, 
             all.push(Bound { socket, exposure: listener.exposure });
             continue;
         }
-        let addresses = addresses(&listener.at, more).map_err(io)?;
+        let addresses = addresses(listener, more).map_err(io)?;
         if addresses.is_empty() {
-            return Err(BindError::NoAddress { key: listener.key.clone(), at: listener.at.to_string() });
+            return Err(io(io::ErrorKind::AddrNotAvailable.into()));
         }
         for address in addresses {
             let socket = Socket::Tcp(listen(address).map_err(io)?);
@@ -192,21 +194,22 @@ fn listen(address: SocketAddr) -> io::Result<TcpListener> {
     socket.listen(BACKLOG)
 }
 
-/// The TCP addresses that `at` means on this machine now; none for a unix socket.
+/// The TCP addresses that `listener` means on this machine now; none for a unix socket.
 ///
 /// # Errors
 /// When the system does not tell its addresses.
-pub fn addresses(at: &ListenAt, more: &[IpNet]) -> io::Result<Vec<SocketAddr>> {
-    match at {
+pub fn addresses(listener: &Listener, more: &[IpNet]) -> io::Result<Vec<SocketAddr>> {
+    let may_take = |ip| may_take(ip, listener.exposure, more);
+    match &listener.at {
         ListenAt::Unix(_) => Ok(Vec::new()),
         ListenAt::Address(address) => Ok(vec![*address]),
-        ListenAt::Prefix(prefix, port) => own_addresses(*port, more, |_, ip| prefix.contains(&ip)),
-        ListenAt::Interface(name, port) => own_addresses(*port, more, |at, _| at == name),
+        ListenAt::Prefix(prefix, port) => own_addresses(*port, |_, ip| prefix.contains(&ip) && may_take(ip)),
+        ListenAt::Interface(name, port) => own_addresses(*port, |at, ip| at == name && may_take(ip)),
     }
 }
 
-/// The machine's internal addresses that `wanted` takes, by interface name and address.
-fn own_addresses(port: u16, more: &[IpNet], wanted: impl Fn(&str, IpAddr) -> bool) -> io::Result<Vec<SocketAddr>> {
+/// The machine's addresses that `wanted` takes, by interface name and address.
+fn own_addresses(port: u16, wanted: impl Fn(&str, IpAddr) -> bool) -> io::Result<Vec<SocketAddr>> {
     let mut addresses = Vec::new();
     for interface in getifaddrs()? {
         let Some(storage) = interface.address else { continue };
@@ -216,7 +219,7 @@ fn own_addresses(port: u16, more: &[IpNet], wanted: impl Fn(&str, IpAddr) -> boo
             _ => continue,
         };
         let address = SocketAddr::new(ip, port);
-        if wanted(&interface.interface_name, ip) && may_take(ip, more) && !addresses.contains(&address) {
+        if wanted(&interface.interface_name, ip) && !addresses.contains(&address) {
             addresses.push(address);
         }
     }
