@@ -396,6 +396,25 @@ async fn a_credential_service_that_does_not_answer_is_given_up_in_time() {
 }
 
 #[tokio::test]
+async fn a_wrong_service_key_is_told_as_such_however_often_it_is_tried() {
+    let connect = Fixture { service_key: Some("service-key-0123456789".to_owned()), ..Fixture::new() }.start().await;
+    let roles = Fixture {
+        connect: Some(mcp::ConnectAt::Url(format!("http://{}", connect.internal))),
+        service_key_sent: Some("another-key-0123".to_owned()),
+        ..Fixture::new()
+    };
+    let roles = roles.start().await;
+    // More than connect hears out before it slows whoever fails.
+    for attempt in 1..=30 {
+        let came = roles.plain(roles.instagram, "get_profile", json!({})).await;
+        assert_failure(&came);
+        let told = (came.status, came.code(), came.json()["error"]["retryable"].clone());
+        assert_eq!(told, (503, "connect_refused".to_owned(), json!(false)), "attempt {attempt}: {}", came.text);
+        assert!(came.message().contains("the same CONNECT_SERVICE_KEY"), "attempt {attempt}: {}", came.text);
+    }
+}
+
+#[tokio::test]
 async fn a_credential_service_that_is_away_is_told_from_one_that_refuses() {
     let away = ("connect_unavailable", true);
     let refuses = ("connect_refused", false);
