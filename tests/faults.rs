@@ -11,7 +11,7 @@ use std::fs::{self, File};
 use std::hash::{BuildHasher as _, RandomState};
 use std::io::{self, BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::os::unix::fs::{PermissionsExt as _, chown, symlink};
+use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _, chown, symlink};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Output, Stdio};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -1271,11 +1271,21 @@ fn no_core_is_left_and_no_process_of_the_same_user_looks_in() {
         return;
     };
     let service = home.serve();
-    let limits = fs::read_to_string(format!("/proc/{}/limits", service.child.id())).unwrap();
-    let core: Vec<&str> =
-        limits.lines().find(|line| line.starts_with("Max core file size")).unwrap().split_whitespace().collect();
-    assert_eq!(core[4..6], ["0", "0"], "soft and hard");
-
+    // A command holds the same keys: this one waits in the middle of reading them.
+    let key = home.folder.path().join("key");
+    assert!(Command::new("mkfifo").arg(&key).status().unwrap().success());
+    let mut command = home.command(&["credential", "add", "--client", "clienta"]);
+    command.env("VM_API_KEY_FILE", &key).stdin(Stdio::piped()).stdout(Stdio::null());
+    let mut command = command.spawn().unwrap();
+    let mut key = until("a command that reads its key", || {
+        File::options().write(true).custom_flags(nix::libc::O_NONBLOCK).open(&key).ok()
+    });
+    let no_core = |pid: u32| {
+        let limits = fs::read_to_string(format!("/proc/{pid}/limits")).unwrap();
+        let core = limits.lines().find(|line| line.starts_with("Max core file size")).unwrap().to_owned();
+        // Soft and hard.
+        core.split_whitespace().collect::<Vec<_>>()[4..6] == ["0", "0"]
+    };
     let look = |pid: u32, file: &str| {
         let words: Vec<&str> = home.through.iter().map(String::as_str).chain(["cat"]).collect();
         let looked = Command::new(words[0]).args(&words[1..]).arg(format!("/proc/{pid}/{file}")).output().unwrap();
@@ -1290,10 +1300,17 @@ fn no_core_is_left_and_no_process_of_the_same_user_looks_in() {
     assert!(contains(&look(open.id(), "environ").1, b"SEEN=yes"));
     drop(open.stdin.take());
     open.wait().unwrap();
-    for file in ["environ", "mem", "maps"] {
-        let (read, bytes) = look(service.child.id(), file);
-        assert!(!read && bytes.is_empty(), "{file}");
+    for (name, pid) in [("the service", service.child.id()), ("a command", command.id())] {
+        assert!(no_core(pid), "{name}");
+        for file in ["environ", "mem", "maps"] {
+            let (read, bytes) = look(pid, file);
+            assert!(!read && bytes.is_empty(), "{name}: {file}");
+        }
     }
+    key.write_all(API_KEY.as_bytes()).unwrap();
+    drop(key);
+    command.stdin.take().unwrap().write_all(home.tokens.number(0).as_bytes()).unwrap();
+    assert!(command.wait().unwrap().success());
 }
 
 // --- the clock

@@ -5,11 +5,9 @@ use std::path::Path;
 use std::time::Duration;
 
 use futures_util::StreamExt as _;
-use nix::sys::prctl;
-use nix::sys::resource::{Resource, setrlimit};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
-use tracing::{debug, info, warn};
+use tracing::{info, warn};
 
 use super::{Context, Exit, Failure, Serve, print};
 use crate::config::{Config, Role, Secrets};
@@ -52,20 +50,9 @@ pub(super) fn run(args: Serve, context: &Context) -> Result<Exit, Failure> {
     for warning in config.warnings(&secrets, &roles) {
         warn!("{warning}");
     }
-    keep_memory_private();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     runtime.block_on(serve(&config, &secrets, &roles, data))?;
     Ok(Exit::Done)
-}
-
-/// No core file, and no other process of this user may look into this one. A sandbox that forbids it is stricter.
-fn keep_memory_private() {
-    if let Err(error) = prctl::set_dumpable(false) {
-        debug!(%error, "cannot make the process undumpable");
-    }
-    if let Err(error) = setrlimit(Resource::RLIMIT_CORE, 0, 0) {
-        debug!(%error, "cannot set the core limit");
-    }
 }
 
 async fn serve(config: &Config, secrets: &Secrets, roles: &[Role], data: Option<&Path>) -> Result<(), Failure> {
