@@ -1,6 +1,9 @@
 //! The units, the proxy's example, `make install` and the workflows for n8n: what an operator gets is what the code
 //! needs, and what the pages say.
 
+#[path = "support/skipped.rs"]
+mod skipped;
+
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::ErrorKind;
@@ -362,5 +365,36 @@ fn the_tables_have_the_columns_that_the_workflows_write() {
         let columns: Vec<&str> = made["columns"].as_array().unwrap().iter().map(|one| text(one, "title")).collect();
         assert_eq!(columns[0], "Id");
         assert_eq!(columns[1..], written);
+    }
+}
+
+#[test]
+fn the_scripts_delete_no_folder_but_that_of_their_own_server() {
+    if Command::new("node").arg("--version").output().is_err() {
+        skipped::skipped("node is not installed");
+        return;
+    }
+    for (script, variable) in [("scripts/nocodb", "AIVIARY_NOCODB_RUN"), ("scripts/n8n", "AIVIARY_N8N_RUN")] {
+        let home = TempDir::new().unwrap();
+        let (folder, cache) = (home.path().join("work"), home.path().join("cache"));
+        let run = |command: &str| {
+            let mut script = Command::new(at_root(script));
+            script.arg(command).env(variable, &folder).env("AIVIARY_CACHE", &cache).output().unwrap()
+        };
+        fs::create_dir(&folder).unwrap();
+        fs::write(folder.join("thesis.txt"), "years of it").unwrap();
+        for command in ["down", "up"] {
+            let output = run(command);
+            let said = String::from_utf8(output.stderr).unwrap();
+            assert_eq!(output.status.code(), Some(1), "{script} {command}: {said}");
+            assert!(said.contains(&format!("{} holds something else", folder.display())), "{script} {command}: {said}");
+            assert_eq!(read(folder.join("thesis.txt")), "years of it", "{script} {command}");
+            assert!(!cache.exists(), "{script} {command}: nothing is installed before");
+        }
+        fs::write(folder.join("server.json"), "{}").unwrap();
+        assert!(run("down").status.success() && !folder.exists(), "{script}: its own");
+        assert!(run("down").status.success(), "{script}: none");
+        fs::create_dir(&folder).unwrap();
+        assert!(run("down").status.success() && !folder.exists(), "{script}: an empty one");
     }
 }

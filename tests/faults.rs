@@ -2,7 +2,7 @@
 //! granted has its line, and no token is anywhere outside its seal.
 //!
 //! Volumes are a tenth of `SECURITY.md` 11; with `AIVIARY_SOAK=1` (`make soak`) they are whole. Moments of killing are
-//! random. What needs root or a tool that is not there says "skipped: …".
+//! random. What needs root or a tool that is not there is told as skipped.
 
 mod support;
 
@@ -25,6 +25,7 @@ use aiviary::server::Limits;
 use base64::Engine as _;
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
+use support::skipped::skipped;
 use support::{API_KEY, Fixture, sample, with_descriptors};
 use tempfile::TempDir;
 
@@ -691,7 +692,7 @@ fn a_full_disk_stops_grants_and_space_alone_brings_them_back() {
     fs::create_dir(&folder).unwrap();
     home.audit = folder.join("audit.jsonl");
     let Some(mut small) = Small::new(&home) else {
-        println!("skipped: user and mount namespaces are not to be had");
+        skipped("user and mount namespaces are not to be had");
         return;
     };
     let at = small.at;
@@ -858,7 +859,7 @@ fn memory_kib(pid: u32, name: &str) -> u64 {
 fn thousands_of_idle_and_dripping_strangers_leave_grants_and_memory_alone() {
     let (idle, dripping) = (volume(10_000), volume(1000));
     if !with_descriptors(idle + dripping + 500) {
-        eprintln!("skipped: {} connections need more descriptors than this process may have", idle + dripping);
+        skipped(&format!("{} connections need more descriptors than this process may have", idle + dripping));
         return;
     }
     let mut home = Home::new();
@@ -958,7 +959,7 @@ fn while_a_sync_never_returns_grants_are_refused_in_time_and_health_answers() {
     fs::write(&source, HOLDING_SYNC).unwrap();
     let compiled = Command::new("cc").args(["-shared", "-fPIC", "-o"]).args([&library, &source]).status();
     if cfg!(not(target_env = "gnu")) || !compiled.is_ok_and(|status| status.success()) {
-        eprintln!("skipped: no C compiler, or a binary without a C library to stand before");
+        skipped("no C compiler, or a binary without a C library to stand before");
         return;
     }
     let hold = home.folder.path().join("hold");
@@ -1130,7 +1131,7 @@ fn whatever_is_done_to_the_audit_file_no_token_leaves_without_a_line() {
 #[test]
 fn an_audit_file_that_may_not_be_written_stops_grants_until_it_may() {
     let Some(home) = Home::of_nobody() else {
-        println!("skipped: no user without rights can be had");
+        skipped("no user without rights can be had");
         return;
     };
     let service = home.serve();
@@ -1156,7 +1157,7 @@ fn an_audit_file_that_may_not_be_written_stops_grants_until_it_may() {
 #[test]
 fn a_command_is_refused_where_any_file_of_the_service_belongs_to_another_user() {
     if !is_root() {
-        println!("skipped: only root can give a folder away");
+        skipped("only root can give a folder away");
         return;
     }
     for (name, file) in [("store", "a.db"), ("audit", "audit.jsonl"), ("state", "connect.db")] {
@@ -1267,7 +1268,7 @@ fn a_stop_under_fifty_connections_breaks_no_answer() {
 #[test]
 fn no_core_is_left_and_no_process_of_the_same_user_looks_in() {
     let Some(home) = Home::of_nobody() else {
-        println!("skipped: no user without rights can be had");
+        skipped("no user without rights can be had");
         return;
     };
     let service = home.serve();

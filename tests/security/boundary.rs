@@ -16,6 +16,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio_util::sync::CancellationToken;
 
 use crate::binary::{self, BIN, Service};
+use crate::support::skipped::skipped;
 use crate::support::wire::{RawAnswer, TOKEN_MARK, Wire, ask, request};
 use crate::support::{API_KEY, ENCRYPTION_KEY, Fixture, Roles, sample};
 
@@ -490,7 +491,7 @@ fn binary_for_all(folder: &std::path::Path) -> std::path::PathBuf {
 #[tokio::test]
 async fn the_kernel_keeps_a_foreign_user_out_of_the_unix_socket() {
     if !nix::unistd::geteuid().is_root() {
-        eprintln!("skipped: only root can become another user");
+        skipped("only root can become another user");
         return;
     }
     let open = tempfile::tempdir().unwrap();
@@ -600,7 +601,7 @@ impl Drop for Networks {
 #[tokio::test]
 async fn an_interface_serves_its_private_addresses_to_private_peers_and_tells_of_the_gateway() {
     let Some(networks) = Networks::make("inside0") else {
-        eprintln!("skipped: this process may not make network namespaces");
+        skipped("this process may not make network namespaces");
         return;
     };
     let folder = tempfile::tempdir().unwrap();
