@@ -196,6 +196,22 @@ fn relative_paths_are_taken_from_the_state_folder() {
 }
 
 #[test]
+fn a_file_that_is_named_must_be_text_and_have_a_name() {
+    let folder = TempDir::new().unwrap();
+    let file = folder.path().join("a.toml");
+    fs::write(&file, b"client_id = \"f\xfcr\"").unwrap();
+    let none = environment(&[("AIVIARY_CONFIG", "")]);
+    for (named, what, help) in [
+        (None, "AIVIARY_CONFIG: is empty".to_owned(), "name a file, or take it away"),
+        (Some(Path::new("")), "--config: is empty".to_owned(), "name a file, or take it away"),
+        (Some(file.as_path()), format!("--config: {} is not UTF-8", file.display()), "save it as UTF-8 text"),
+    ] {
+        let faults = Config::load(named, &none).err().unwrap().to_string();
+        assert_eq!(faults, format!("error: {what}\n  = help: {help}"));
+    }
+}
+
+#[test]
 fn a_file_that_is_named_must_be_there() {
     let named = environment(&[("AIVIARY_CONFIG", "/nowhere/a.toml")]);
     let faults = Config::load(None, &named).err().unwrap().to_string();

@@ -101,8 +101,8 @@ async fn make_token(settings: &Settings, context: &Context, did: &mut Vec<String
 
 /// Where the token goes: the file that is to hold it, else one in the state folder.
 fn token_file(environment: &Environment) -> PathBuf {
-    let set = |name| environment.get(name).filter(|value| !value.is_empty()).map(PathBuf::from);
-    set("NOCODB_TOKEN_FILE").unwrap_or_else(|| set("STATE_DIRECTORY").unwrap_or_default().join("nocodb_token"))
+    let named = environment.get("NOCODB_TOKEN_FILE").filter(|value| !value.is_empty()).map(PathBuf::from);
+    named.unwrap_or_else(|| environment.state_folder().unwrap_or_default().join("nocodb_token"))
 }
 
 /// A file of mode 0600 that takes its place when it is whole.
@@ -179,4 +179,22 @@ async fn copy(to: &str, config: &Config, context: &Context) -> Result<Exit, Fail
         done.unreadable.len()
     ));
     Ok(if done.unreadable.is_empty() { Exit::Done } else { Exit::Failed })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_new_token_goes_where_it_is_read_or_into_the_first_state_folder() {
+        for (variables, file) in [
+            (&[][..], "nocodb_token"),
+            (&[("STATE_DIRECTORY", "")], "nocodb_token"),
+            (&[("STATE_DIRECTORY", "/var/lib/a:/var/lib/b")], "/var/lib/a/nocodb_token"),
+            (&[("STATE_DIRECTORY", "/var/lib/a"), ("NOCODB_TOKEN_FILE", "/etc/token")], "/etc/token"),
+        ] {
+            let environment: Environment = variables.iter().copied().collect();
+            assert_eq!(token_file(&environment), Path::new(file), "{variables:?}");
+        }
+    }
 }

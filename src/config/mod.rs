@@ -167,7 +167,7 @@ impl Config {
             _ => None,
         };
         let sources = Sources::new(file, environment)?;
-        let mut reader = Reader { sources, faults: Vec::new(), state: environment.path("STATE_DIRECTORY") };
+        let mut reader = Reader { sources, faults: Vec::new(), state: environment.state_folder() };
         let raw = reader.merge()?;
         let config = reader.read(chosen, &raw);
         Faults::check(reader.faults)?;
@@ -468,9 +468,15 @@ fn choose(named: Option<&Path>, environment: &Environment) -> Result<(Chosen, Op
         (None, Some(path)) => (PathBuf::from(path), "AIVIARY_CONFIG"),
         (None, None) => (PathBuf::from(USUAL_FILE), "the usual place"),
     };
+    if path.as_os_str().is_empty() {
+        return Err(Fault::new(by, "is empty", "name a file, or take it away").into());
+    }
     match std::fs::read_to_string(&path) {
         Ok(text) => Ok((Chosen::File(path, by), Some(text))),
         Err(error) if by == "the usual place" && error.kind() == ErrorKind::NotFound => Ok((Chosen::Defaults, None)),
+        Err(error) if error.kind() == ErrorKind::InvalidData => {
+            Err(Fault::new(by, format!("{} is not UTF-8", path.display()), "save it as UTF-8 text").into())
+        }
         Err(error) => {
             let what = format!("{} cannot be read: {error}", path.display());
             Err(Fault::new(by, what, "name a file that this user can read").into())

@@ -2,7 +2,7 @@
 
 use std::ffi::OsString;
 use std::net::IpAddr;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
@@ -209,10 +209,10 @@ impl Reader {
     }
 
     fn in_state(&self, path: PathBuf) -> PathBuf {
-        let Some(state) = &self.state else { return path };
-        // systemd separates several by colons; ours is the first.
-        let text = state.to_string_lossy();
-        Path::new(text.split(':').next().unwrap_or_default()).join(path)
+        match &self.state {
+            Some(state) => state.join(path),
+            None => path,
+        }
     }
 
     fn url(&mut self, path: &str, leaf: &Leaf<String>, names: bool, more: &[IpNet]) -> String {

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
 use std::ops::Range;
+use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 
 use toml::Spanned;
@@ -25,6 +26,15 @@ impl Environment {
     #[must_use]
     pub fn get(&self, name: &str) -> Option<&OsStr> {
         self.0.get(OsStr::new(name)).map(OsString::as_os_str)
+    }
+
+    /// The folder of what outlives a restart, where a service manager gives one: of several, which systemd separates by
+    /// colons, ours is the first.
+    #[must_use]
+    pub fn state_folder(&self) -> Option<PathBuf> {
+        let all = self.get("STATE_DIRECTORY")?.as_bytes();
+        let first = all.split(|b| *b == b':').next().filter(|first| !first.is_empty())?;
+        Some(OsStr::from_bytes(first).into())
     }
 
     /// The path in `name`; an empty one counts as none.
