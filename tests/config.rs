@@ -127,6 +127,13 @@ fn each_wrong_value_is_refused_with_its_key_and_what_to_write() {
         ("[mcp.instagram]\nwrites = \"yes\"", "mcp.instagram.writes", "write \"off\", \"on\" or \"all\""),
         ("[mcp.instagram]\nwrites = true", "mcp.instagram.writes", "is true or false where text belongs"),
         ("[mcp.instagram]\ntools = [\"Get Posts\"]", "mcp.instagram.tools[0]", "\"get_*\""),
+        (
+            "[mcp.instagram]\ntools = [\"*\", \"-delete_coment\"]",
+            "mcp.instagram.tools[1]",
+            "did you mean delete_comment?",
+        ),
+        ("[mcp.instagram]\ntools = [\"*\", \"-delte_*\"]", "mcp.instagram.tools[1]", "no tool fits delte_*"),
+        ("[mcp.meta_ads]\ntools = [\"get_stories\"]", "mcp.meta_ads.tools[0]", "there is no tool get_stories"),
         ("[mcp.meta_ads]\nlisten = [\"[::]:1\"]", "mcp.meta_ads.listen[0]", "is not internal"),
         ("[mcp.meta_ads]\nmax_daily_budget = [\"100\"]", "mcp.meta_ads.max_daily_budget[0]", "\"100.00 EUR\""),
         ("[mcp.meta_ads]\nmax_daily_budget = [\"1 EUR\", \"2 EUR\"]", "mcp.meta_ads.max_daily_budget", "twice"),
@@ -335,6 +342,28 @@ fn a_public_listener_is_warned_of_where_it_has_public_addresses() {
         let warnings = good(&[("AIVIARY__CONNECT__PUBLIC", public)]).warnings(&calm, &[Role::Connect]);
         let said = warnings.iter().any(|warning| warning.contains(&format!("{public} speaks plain http")));
         assert_eq!(said, warned, "{public}: {warnings:#?}");
+    }
+}
+
+#[test]
+fn tools_are_warned_of_where_none_is_left_and_where_one_may_write() {
+    let none = Secrets::new(&environment(&[]));
+    let (empty, may_write) = ("without any tool", "may change the account");
+    let (instagram, ads) = (("AIVIARY__MCP__INSTAGRAM__TOOLS", Role::Instagram), Role::MetaAds);
+    let (writes, ads_writes) = ("AIVIARY__MCP__INSTAGRAM__WRITES", "AIVIARY__MCP__META_ADS__WRITES");
+    for (role, variables, said) in [
+        (instagram.1, &[(instagram.0, "-get_profile")][..], &[empty][..]),
+        (instagram.1, &[(instagram.0, "")], &[empty]),
+        (instagram.1, &[(instagram.0, "delete_comment")], &[empty]),
+        (instagram.1, &[(instagram.0, "delete_comment"), (writes, "all")], &[may_write]),
+        (instagram.1, &[(instagram.0, "get_*"), (writes, "all")], &[]),
+        (instagram.1, &[(writes, "on")], &[may_write]),
+        (ads, &[(writes, "on")], &[]),
+        (ads, &[(ads_writes, "all")], &[]),
+    ] {
+        let warnings = good(variables).warnings(&none, &[role]);
+        let found: Vec<bool> = [empty, may_write].map(|one| warnings.iter().any(|told| told.contains(one))).to_vec();
+        assert_eq!(found, [said.contains(&empty), said.contains(&may_write)], "{variables:?}: {warnings:#?}");
     }
 }
 

@@ -32,7 +32,7 @@ use crate::platforms::Platform;
 use crate::roles::mcp::ConnectAt;
 use crate::roles::{connect, mcp, sandbox};
 use crate::telemetry::LogSettings;
-use crate::tool::Writes;
+use crate::tool::{Access, Writes};
 use crate::{graph, server, store};
 
 /// Read where neither `--config` nor `AIVIARY_CONFIG` names a file.
@@ -436,12 +436,22 @@ impl Config {
                 );
             }
         }
-        for platform in Platform::ALL {
-            let (role, offer) = (Role::from(platform), self.offer(platform));
-            if roles.contains(&role) && offer.writes != Writes::Off && !secrets.has("MCP_API_KEY") {
+        for platform in Platform::ALL.into_iter().filter(|platform| roles.contains(&Role::from(*platform))) {
+            let Offer { tools, writes, .. } = self.offer(platform);
+            let name = platform.name();
+            // Unknown names are refused at load.
+            let Ok(offered) = mcp::Offer::new(platform, platform.catalogue(), tools, *writes) else { continue };
+            if offered.tools().is_empty() {
                 warnings.push(format!(
-                    "MCP_API_KEY: is not set: each process that reaches the listener of {} may change the account",
-                    role.name()
+                    "mcp.{}.tools: leaves {name} without any tool: begin the list with \"*\" or with what is wanted, and \
+                     set writes for tools that write",
+                    name.replace('-', "_")
+                ));
+            }
+            let may_write = offered.tools().iter().any(|tool| tool.access != Access::Read);
+            if may_write && !secrets.has("MCP_API_KEY") {
+                warnings.push(format!(
+                    "MCP_API_KEY: is not set: each process that reaches the listener of {name} may change the account"
                 ));
             }
         }

@@ -16,7 +16,8 @@ use super::sources::{Part, Sources};
 use super::{Budget, Chosen, Config, Offer, Setting, Shared, defaults};
 use crate::credential::ClientId;
 use crate::exposure::{Exposure, ListenAt, Listener, Rules, check_listener, is_internal};
-use crate::roles::mcp::ConnectAt;
+use crate::platforms::Platform;
+use crate::roles::mcp::{ConnectAt, UnknownTool, check_tool};
 use crate::telemetry::{LogFormat, LogSettings, check_filter};
 use crate::tool::Writes;
 use crate::{graph, store};
@@ -230,6 +231,7 @@ impl Reader {
 
     fn offer(
         &mut self,
+        platform: Platform,
         path: &str,
         listen: &Leaf<Vec<String>>,
         writes: &Leaf<String>,
@@ -247,8 +249,12 @@ impl Reader {
                 let bare = text.strip_prefix('-').unwrap_or(text);
                 let fits = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || matches!(b, b'_' | b'*');
                 let fits = !bare.is_empty() && bare.bytes().all(fits);
-                let help = "write a tool's name, a pattern as in \"get_*\", or either with - before it";
-                if fits { Ok(text.to_owned()) } else { Err(wrong(format!("{} is no tool", shown(text)), help)) }
+                if !fits {
+                    let help = "write a tool's name, a pattern as in \"get_*\", or either with - before it";
+                    return Err(wrong(format!("{} is no tool", shown(text)), help));
+                }
+                let unknown = |error: UnknownTool| wrong(error.to_string(), error.help(platform));
+                check_tool(text, platform.catalogue()).map_err(unknown).map(|()| text.to_owned())
             }),
         }
     }
@@ -326,11 +332,11 @@ impl Reader {
                 Some(_) => Err(wrong("is no absolute path", "write it as in \"unix:/run/aiviary/connect.sock\"")),
                 None => base_url(text, true, &more).map(ConnectAt::Url),
             });
-        let instagram = &mcp.instagram;
-        let instagram = self.offer("mcp.instagram", &instagram.listen, &instagram.writes, &instagram.tools, &more);
-        let ads = &mcp.meta_ads;
-        let meta_ads = self.offer("mcp.meta_ads", &ads.listen, &ads.writes, &ads.tools, &more);
-        let budgets = self.each("mcp.meta_ads.max_daily_budget", &ads.max_daily_budget, |_, text| budget(text));
+        let own = &mcp.instagram;
+        let instagram = self.offer(Platform::Instagram, "mcp.instagram", &own.listen, &own.writes, &own.tools, &more);
+        let own = &mcp.meta_ads;
+        let meta_ads = self.offer(Platform::MetaAds, "mcp.meta_ads", &own.listen, &own.writes, &own.tools, &more);
+        let budgets = self.each("mcp.meta_ads.max_daily_budget", &own.max_daily_budget, |_, text| budget(text));
         for (index, budget) in budgets.iter().enumerate() {
             if budgets[..index].iter().any(|earlier| earlier.currency == budget.currency) {
                 let what = format!("{} stands twice", budget.currency);

@@ -29,7 +29,7 @@ use crate::tool::{Tool, Writes};
 
 pub use failure::CallError;
 pub use routes::ROUTES;
-pub use service::{Mcp, Offer, Served};
+pub use service::{Mcp, Offer, Served, UnknownTool, check_tool};
 
 /// Where `serve connect` is asked for grants.
 #[derive(Clone, Debug, PartialEq, Eq)]
