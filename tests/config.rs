@@ -145,6 +145,9 @@ fn each_wrong_value_is_refused_with_its_key_and_what_to_write() {
         ("[sandbox]\nseed = 99999999999999999999", "TOML", "beyond 64 bits"),
         ("[log]\nformat = \"yaml\"", "log.format", "write \"text\" or \"json\""),
         ("[log]\nfilter = \"a=b=c\"", "log.filter", "no filter"),
+        ("[log]\nfilter = \"warning\"", "log.filter", "did you mean warn?"),
+        ("[log]\nfilter = \"info,loud\"", "log.filter", "\"loud\" is no level"),
+        ("[log]\nfilter = \"\"", "log.filter", "is empty"),
         ("[log]\nlevel = \"info\"", "log.level", "known are format, filter"),
     ] {
         let faults = load(text, &[]).err().unwrap_or_else(|| panic!("{text} is refused"));

@@ -392,8 +392,7 @@ impl Reader {
             format: self.one_of("log.format", &log.format, &[("text", LogFormat::Text), ("json", LogFormat::Json)]),
             filter: self
                 .parse("log.filter", &log.filter, Part::Value, |text| {
-                    let help = "write a level as in \"info\", or several as in \"info,aiviary=debug\"";
-                    let what = |error| wrong(format!("{} is no filter: {error}", shown(text)), help);
+                    let what = |(what, help)| wrong(format!("{} is no filter: {what}", shown(text)), help);
                     check_filter(text).map(|()| text.to_owned()).map_err(what)
                 })
                 .unwrap_or_default(),
