@@ -39,7 +39,8 @@ impl Default for LogSettings {
 /// Libraries that would print data of the accounts or each request: never below this.
 const QUIET: [&str; 4] = ["rmcp=warn", "hyper=warn", "hyper_util=warn", "reqwest=warn"];
 
-/// Whether `filter` is one that tracing reads.
+/// Whether `filter` is one that tracing reads as it is meant: a word alone that is no level would be a module of that
+/// name, and all others silent.
 ///
 /// # Errors
 /// What is wrong with it, and what to write.
@@ -242,7 +243,6 @@ mod tests {
     use super::*;
 
     #[test]
-    #[test]
     fn a_filter_is_of_levels_and_modules_that_there_are() {
         for good in [
             "info",
@@ -272,6 +272,7 @@ mod tests {
         }
     }
 
+    #[test]
     fn an_event_stays_on_its_line_in_both_formats() {
         let written = |event: &str, coloured| {
             let mut writer = OneLine::new(Vec::new(), coloured);

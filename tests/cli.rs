@@ -43,6 +43,9 @@ const NOCODB: [(&str, &str); 4] = [
     ("NOCODB_TOKEN", "a-token"),
 ];
 
+/// One address for two roles.
+const SHARED: [(&str, &str); 3] = [RIGHT[0], RIGHT[1], ("AIVIARY__MCP__META_ADS__LISTEN", "127.0.0.1:3006")];
+
 const RIGHT: [(&str, &str); 2] = [("ENCRYPTION_KEY", KEY), ("VM_API_KEY", API_KEY)];
 
 #[test]
@@ -59,6 +62,9 @@ fn exit_codes_tell_what_happened() {
         (&["store"], &RIGHT, 2),
         (&["check"], &[], 78),
         (&["check"], &[("AIVIARY__LOG__FORMAT", "yaml")], 78),
+        (&["check"], &SHARED, 78),
+        (&["check", "connect"], &SHARED, 0),
+        (&["serve", "all"], &SHARED, 78),
         (&["check", "--config", "/nowhere/a.toml"], &RIGHT, 78),
         (&["serve", "connect"], &[("AIVIARY__LOG__FORMAT", "yaml")], 78),
         (&["--version"], &[], 0),

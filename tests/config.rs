@@ -110,7 +110,7 @@ fn each_wrong_value_is_refused_with_its_key_and_what_to_write() {
         ("[connect]\ninternal = [\"0.0.0.0:1\"]", "connect.internal[0]", "is not internal"),
         ("[connect]\ninternal = [\"8.8.8.8:1\"]", "connect.internal[0]", "is not internal"),
         ("[connect]\ninternal = [\"127.0.0.1\"]", "connect.internal[0]", "\"address:port\""),
-        ("[connect]\npublic = [\"0.0.0.0:3006\"]", "connect.public[0]", "takes the port of connect.internal[0]"),
+        ("[connect]\npublic = [\"0.0.0.0:3006\"]", "connect.public[0]", "takes the place of connect.internal[0]"),
         ("[connect]\ninternal_networks = [\"10.0.0.0/33\"]", "connect.internal_networks[0]", "no prefix"),
         ("[connect]\ninternal_hosts = [\"a:1\"]", "connect.internal_hosts[0]", "without scheme and port"),
         ("[connect]\nstate = \"\"", "connect.state", "is empty"),
@@ -156,6 +156,27 @@ fn each_wrong_value_is_refused_with_its_key_and_what_to_write() {
         assert_eq!(all[0].key, key, "{text}");
         assert!(matches!(all[0].place, Place::Line { .. }), "{text}");
         assert!(faults.to_string().contains(said), "{text}: {faults}");
+    }
+}
+
+#[test]
+fn two_roles_on_one_place_are_a_fault_for_whoever_runs_both() {
+    let secrets = Secrets::new(&environment(&[("ENCRYPTION_KEY", KEY), ("VM_API_KEY", API_KEY)]));
+    for (text, key, said) in [
+        ("listen = [\"127.0.0.1:3006\"]", "mcp.instagram.listen[0]", "of connect.internal[0], 127.0.0.1:3006"),
+        ("listen = [\"lo:0\", \"lo:9\"]", "mcp.instagram.listen[1]", "of connect.public[0], lo:9"),
+        ("listen = [\"unix:/a.sock\"]", "mcp.instagram.listen[0]", "of connect.internal[1], unix:/a.sock"),
+    ] {
+        let connect = "[connect]\ninternal = [\"127.0.0.1:3006\", \"unix:/a.sock\", \"lo:0\"]\npublic = [\"lo:9\"]\n";
+        let config =
+            load(&format!("{connect}[mcp.instagram]\n{text}"), &[]).unwrap_or_else(|faults| panic!("{faults}"));
+        for alone in [Role::Connect, Role::Instagram] {
+            assert_eq!(config.check_roles(&secrets, &[alone, Role::MetaAds]), Ok(()), "{text}");
+        }
+        let faults = config.check_roles(&secrets, &Role::REAL).expect_err(text);
+        let all: Vec<_> = faults.iter().collect();
+        assert_eq!((all.len(), all[0].key.as_str()), (1, key), "{faults}");
+        assert!(faults.to_string().contains(said) && matches!(all[0].place, Place::Line { line: 5, .. }), "{faults}");
     }
 }
 

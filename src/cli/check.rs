@@ -33,7 +33,7 @@ pub(super) fn run(args: &Check, context: &Context) -> Result<Exit, Failure> {
     // What is wrong with file and variables does not hide what is wrong with secrets.
     let (config, mut faults) = match context.load() {
         Ok(config) => {
-            let wrong = config.check_secrets(&secrets, roles).err();
+            let wrong = config.check_roles(&secrets, roles).err();
             (Some(config), wrong.into_iter().flatten().collect::<Vec<_>>())
         }
         Err(faults) => (None, faults.into_iter().collect()),

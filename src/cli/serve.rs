@@ -44,7 +44,7 @@ pub(super) fn run(args: Serve, context: &Context) -> Result<Exit, Failure> {
         Some(data) => config.in_sandbox(data, &context.environment)?,
         None => (config, secrets),
     };
-    config.check_secrets(&secrets, &roles)?;
+    config.check_roles(&secrets, &roles)?;
     telemetry::init(&config.log());
     info!(version = env!("CARGO_PKG_VERSION"), configuration = %config.chosen(), "aiviary starts");
     for warning in config.warnings(&secrets, &roles) {

@@ -129,6 +129,8 @@ pub struct Config {
     budgets: Vec<Budget>,
     graph: graph::Settings,
     sandbox: Vec<Listener>,
+    /// Listeners of two roles that cannot be bound together: a fault for whoever runs both.
+    collisions: Vec<([Role; 2], Fault)>,
     seed: u64,
     log: LogSettings,
 }
@@ -375,13 +377,14 @@ impl Config {
         Ok((self, secrets))
     }
 
-    /// Everything that is wrong with the secrets of `roles`.
+    /// Everything that keeps `roles` from running together: their listeners and their secrets.
     ///
     /// # Errors
     /// Just that.
-    pub fn check_secrets(&self, secrets: &Secrets, roles: &[Role]) -> Result<(), Faults> {
-        let mut faults: Vec<Fault> =
-            check_secrets(secrets, roles, self.is_exposed()).err().into_iter().flatten().collect();
+    pub fn check_roles(&self, secrets: &Secrets, roles: &[Role]) -> Result<(), Faults> {
+        let together = self.collisions.iter().filter(|(of, _)| of.iter().all(|role| roles.contains(role)));
+        let mut faults: Vec<Fault> = together.map(|(_, fault)| fault.clone()).collect();
+        faults.extend(check_secrets(secrets, roles, self.is_exposed()).err().into_iter().flatten());
         if roles.contains(&Role::Connect) {
             faults.extend(self.store_with(secrets).err().into_iter().flatten());
         }

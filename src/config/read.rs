@@ -13,7 +13,7 @@ use super::error::{Fault, Faults};
 use super::raw::{Kind, Leaf, Raw, Section};
 use super::secrets::SECRETS;
 use super::sources::{Part, Sources};
-use super::{Budget, Chosen, Config, Offer, Setting, Shared, defaults};
+use super::{Budget, Chosen, Config, Offer, Role, Setting, Shared, defaults};
 use crate::credential::ClientId;
 use crate::exposure::{Exposure, ListenAt, Listener, Rules, check_listener, is_internal};
 use crate::platforms::Platform;
@@ -286,7 +286,6 @@ impl Reader {
         let networks = self.networks("connect.internal_networks", &connect.internal_networks);
         let mut listeners = self.listeners("connect.internal", &connect.internal, Exposure::Internal, &networks);
         listeners.extend(self.listeners("connect.public", &connect.public, Exposure::Public, &networks));
-        self.collisions(&listeners);
         let hosts = self.hosts("connect.internal_hosts", &connect.internal_hosts);
         let connect = Shared {
             listeners,
@@ -387,6 +386,14 @@ impl Reader {
             },
         };
         let listeners = self.listeners("sandbox.listen", &sandbox.listen, Exposure::Internal, &more);
+        let collisions = self.collisions(&[
+            (Role::Connect, &connect.listeners),
+            (Role::Instagram, &instagram.listeners),
+            (Role::MetaAds, &meta_ads.listeners),
+            (Role::Sandbox, &listeners),
+        ]);
+        let (own, collisions): (Vec<_>, Vec<_>) = collisions.into_iter().partition(|([one, other], _)| one == other);
+        self.faults.extend(own.into_iter().map(|(_, fault)| fault));
         let seed = self.take("sandbox.seed", &sandbox.seed);
         let log = LogSettings {
             format: self.one_of("log.format", &log.format, &[("text", LogFormat::Text), ("json", LogFormat::Json)]),
@@ -418,29 +425,37 @@ impl Reader {
             budgets,
             graph,
             sandbox: listeners,
+            collisions,
             seed,
             log,
         }
     }
 
-    /// Two listeners of one role that no system binds together: the same address, or a wildcard beside one of its own.
-    fn collisions(&mut self, listeners: &[Listener]) {
-        for (index, listener) in listeners.iter().enumerate() {
-            let ListenAt::Address(this) = listener.at else { continue };
-            let clash = listeners[..index].iter().find(|earlier| match earlier.at {
-                ListenAt::Address(that) => {
-                    let wild = |ip: IpAddr| ip.is_unspecified();
-                    this.port() == that.port()
-                        && this.port() != 0
-                        && (this.ip() == that.ip() || wild(this.ip()) || wild(that.ip()))
-                }
-                _ => false,
-            });
-            if let Some(earlier) = clash {
-                let what = format!("{this} takes the port of {}, {}", earlier.key, earlier.at);
-                self.note(&listener.key, Part::Value, wrong(what, "name another port, or one address instead of all"));
+    /// Each two listeners of these roles that no system binds together, with the roles that they are of.
+    fn collisions(&self, roles: &[(Role, &[Listener])]) -> Vec<([Role; 2], Fault)> {
+        let all: Vec<(Role, &Listener)> =
+            roles.iter().flat_map(|(role, listeners)| listeners.iter().map(|listener| (*role, listener))).collect();
+        let mut found = Vec::new();
+        for (index, (role, listener)) in all.iter().enumerate() {
+            for (other, earlier) in all[..index].iter().filter(|(_, earlier)| collide(&listener.at, &earlier.at)) {
+                let what = format!("{} takes the place of {}, {}", listener.at, earlier.key, earlier.at);
+                let help = "name another port, or one address instead of all";
+                found.push(([*other, *role], self.sources.fault(&listener.key, Part::Value, what, help)));
             }
         }
+        found
+    }
+}
+
+/// Whether no system binds the two together: the same place, or a wildcard beside an address with its port.
+fn collide(this: &ListenAt, that: &ListenAt) -> bool {
+    match (this, that) {
+        (ListenAt::Address(this), ListenAt::Address(that)) => {
+            let wild = this.ip().is_unspecified() || that.ip().is_unspecified();
+            this.port() == that.port() && this.port() != 0 && (wild || this.ip() == that.ip())
+        }
+        (ListenAt::Prefix(_, 0) | ListenAt::Interface(_, 0), _) => false,
+        _ => this == that,
     }
 }
 
