@@ -1193,6 +1193,66 @@ fn a_command_is_refused_where_any_file_of_the_service_belongs_to_another_user() 
     }
 }
 
+/// What sudo does as far as a command can tell: another user, and of the environment only what is named.
+const SUDO: &str = r#"#!/bin/sh
+[ "$1" = -u ] && user=$2 && shift 2
+names=
+case $1 in --preserve-env=*) names=$(echo "${1#*=}" | tr , ' ') && shift ;; esac
+for name in $names; do set -- "$name=$(printenv "$name")" "$@"; done
+exec setpriv --reuid "$user" --clear-groups env -i "PATH=$PATH" "$@"
+"#;
+
+#[test]
+fn the_line_to_run_instead_works_as_it_is_printed() {
+    if !is_root() || Home::of_nobody().is_none() {
+        skipped("only root can give a folder away, and run as its owner");
+        return;
+    }
+    let open = TempDir::new().unwrap();
+    let mode = |path: &Path, mode| fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+    mode(open.path(), 0o755);
+    // What a shell would take for something else.
+    let state = open.path().join("it's a state");
+    fs::create_dir(&state).unwrap();
+    chown(&state, Some(65534), Some(65534)).unwrap();
+    let file = |name: &str, text: &str, access| {
+        fs::write(open.path().join(name), text).unwrap();
+        mode(&open.path().join(name), access);
+    };
+    file("sudo", SUDO, 0o755);
+    file("api key", API_KEY, 0o644);
+    file("aiviary.toml", "[audit]\npath = \"from-the-file.jsonl\"\n", 0o644);
+    let path = format!("{}:{}", open.path().display(), std::env::var("PATH").unwrap());
+    let run = |command: &mut Command| {
+        command.current_dir(open.path()).env_clear().env("PATH", &path);
+        command.envs([
+            ("STATE_DIRECTORY", "it's a state"),
+            ("AIVIARY_CONFIG", "aiviary.toml"),
+            ("ENCRYPTION_KEY", KEY),
+        ]);
+        command.envs([("VM_API_KEY_FILE", "api key"), ("AIVIARY__STORE__TABLE", "other_table")]);
+        let pipes = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = pipes.spawn().unwrap();
+        // Whoever is refused does not read.
+        let _ = child.stdin.take().unwrap().write_all(b"EAABtoken");
+        child.wait_with_output().unwrap()
+    };
+    let refused = run(Command::new(BINARY).args(["credential", "add", "--client", "clienta"]));
+    let said = text(&refused.stderr);
+    assert_eq!(refused.status.code(), Some(1), "{said}");
+    let (place, line) = said.trim_end().split_once(" belongs to another user; run as that one: ").expect(&said);
+    assert_eq!(place, format!("error: {}", state.display()));
+    assert!(!said.contains(KEY) && !said.contains(API_KEY), "{said}");
+
+    let done = run(Command::new("sh").args(["-c", line]));
+    assert!(done.status.success(), "{line}: {}", text(&done.stderr));
+    let stored = rusqlite::Connection::open(state.join("aiviary.db")).unwrap();
+    let client: String = stored.query_row("SELECT client_id FROM other_table", [], |row| row.get(0)).unwrap();
+    assert_eq!(client, "clienta");
+    let trail = fs::metadata(state.join("from-the-file.jsonl")).unwrap();
+    assert_eq!(std::os::unix::fs::MetadataExt::uid(&trail), 65534);
+}
+
 #[test]
 fn a_hangup_after_a_rename_goes_on_in_a_new_file_of_the_same_chain() {
     let home = Home::new();

@@ -35,7 +35,7 @@ impl From<ConnectError> for Failure {
 pub(super) fn run(args: Credential, context: &Context) -> Result<Exit, Failure> {
     let config = context.load()?;
     telemetry::init(&LogSettings { filter: "warn".to_owned(), ..config.log() });
-    owner::check(&config)?;
+    owner::check(&config, context)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
         if let Credential::List { json } = args {

@@ -66,7 +66,7 @@ pub(super) fn look(config: &Config, context: &Context, roles: &[Role]) -> Result
 }
 
 async fn of_store(config: &Config, context: &Context, findings: &mut Vec<Finding>) -> Result<(), Failure> {
-    if let Err(failure) = owner::check(config) {
+    if let Err(failure) = owner::check(config, context) {
         findings.push(Finding::bad("the store's folder", Exit::Failed, failure.to_string().replacen("error: ", "", 1)));
         return Ok(());
     }

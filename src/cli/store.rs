@@ -24,7 +24,7 @@ impl From<StoreError> for Failure {
 pub(super) fn run(args: Store, context: &Context) -> Result<Exit, Failure> {
     let config = context.load()?;
     telemetry::init(&LogSettings { filter: "error".to_owned(), ..config.log() });
-    owner::check(&config)?;
+    owner::check(&config, context)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
         match args {
@@ -149,7 +149,7 @@ async fn copy(to: &str, config: &Config, context: &Context) -> Result<Exit, Fail
     }
     let mut target = Settings { url, token: None, ..config.store() };
     match &target.url {
-        Url::Sqlite(file) => owner::check_file(file)?,
+        Url::Sqlite(file) => owner::check_file(file, context)?,
         Url::NocoDb { .. } => {
             let found = secrets.one("NOCODB_TOKEN")?;
             target.token = found.map(|found| Arc::new(found.secret));
