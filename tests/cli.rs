@@ -122,6 +122,31 @@ fn check_shows_what_holds() {
 }
 
 #[test]
+fn a_missing_secret_keeps_the_doctor_from_nothing_but_what_needs_it() {
+    let folder = TempDir::new().unwrap();
+    let (code, _, err) = fed(folder.path(), &["credential", "add", "--client", "acme"], b"EAABtoken");
+    assert_eq!(code, 0, "{err}");
+    let away = ("AIVIARY__CONNECT__INTERNAL", "127.0.0.1:1");
+    let rows = "  ok       1 stored credentials\n";
+    let key =
+        "  note     key 9ed0224919b6be15, of 1 credentials: not looked at: ENCRYPTION_KEY must be set right first\n";
+    let connect = "  note     connect: does not answer: ";
+    let store = "  note     the store: not looked at: NOCODB_TOKEN must be set right first\n";
+    let nothing = "  note     store and connect: not looked at: the configuration must be set right first\n";
+    for (variables, said, unsaid) in [
+        (&[RIGHT[1], away][..], &[rows, key, connect][..], &[store, nothing][..]),
+        (&[("ENCRYPTION_KEY", "short"), away], &[rows, key, connect], &[store]),
+        (&[NOCODB[0], NOCODB[1], NOCODB[2], away], &[store, connect], &[rows, key]),
+        (&[RIGHT[0], RIGHT[1], ("AIVIARY__LOG__FORMAT", "yaml")], &[nothing], &[rows, connect]),
+    ] {
+        let (exit, out, err) = texts(aiviary(folder.path(), &["check", "--online", "connect"], variables));
+        assert_eq!(exit, 78, "{variables:?}: {out}{err}");
+        assert!(said.iter().all(|line| out.contains(line)), "{variables:?}: {out}");
+        assert!(!unsaid.iter().any(|line| out.contains(line)), "{variables:?}: {out}");
+    }
+}
+
+#[test]
 fn no_command_prints_a_secret() {
     let folder = TempDir::new().unwrap();
     // Secrets where they do not belong, spelt right and wrong.
