@@ -369,6 +369,27 @@ fn the_tables_have_the_columns_that_the_workflows_write() {
 }
 
 #[test]
+fn commands_by_hand_get_every_secret_and_a_state_folder_of_the_units() {
+    let page = read(at_root("docs/install.md"));
+    let line = page.lines().find_map(|line| line.strip_prefix("  for name in ")).unwrap();
+    let mut given: Vec<&str> = line.strip_suffix("; do").unwrap().split(' ').collect();
+    let mut all: Vec<String> = SECRETS.iter().map(|named| named.name.to_ascii_lowercase()).collect();
+    given.sort_unstable();
+    all.sort_unstable();
+    assert_eq!(given, all);
+    assert_eq!(unit(UNITS[0])["Service.StateDirectory"], ["aiviary"]);
+    assert!(page.contains("StateDirectory=\"${STATE:-aiviary}\""));
+    assert_eq!(unit(UNITS[1])["Service.StateDirectory"], ["aiviary-mcp-%i"]);
+    assert!(page.contains("\nSTATE=aiviary-mcp-instagram as_aiviary aiviary call --platform instagram "));
+    let nocodb = read(at_root("docs/nocodb.md"));
+    assert!(nocodb.contains("NOCODB_TOKEN_FILE=/etc/credstore/nocodb_token"), "where the unit reads it");
+    for line in page.lines().chain(nocodb.lines()).filter(|line| line.starts_with("aiviary ")) {
+        let needs_nothing = ["aiviary key generate", "aiviary health"].iter().any(|words| line.starts_with(words));
+        assert!(needs_nothing, "as which user, with which secrets: {line}");
+    }
+}
+
+#[test]
 fn the_scripts_delete_no_folder_but_that_of_their_own_server() {
     if Command::new("node").arg("--version").output().is_err() {
         skipped::skipped("node is not installed");

@@ -1189,6 +1189,10 @@ fn a_command_is_refused_where_any_file_of_the_service_belongs_to_another_user() 
             assert!(done.status.success(), "{name}: {}", text(&done.stderr));
             chown(&path, Some(65534), Some(65534)).unwrap();
             assert_eq!(add().status.code(), Some(1), "{name}: the file is theirs");
+            // To make a table in NocoDB touches none of them. Nobody listens there.
+            let away = [("AIVIARY__STORE__URL", "nocodb+http://127.0.0.1:9"), ("NOCODB_TOKEN", "token")];
+            let tried = home.command(&["store", "init"]).envs(away).output().unwrap();
+            assert_eq!(tried.status.code(), Some(69), "{name}: {}", text(&tried.stderr));
         }
     }
 }

@@ -24,7 +24,11 @@ impl From<StoreError> for Failure {
 pub(super) fn run(args: Store, context: &Context) -> Result<Exit, Failure> {
     let config = context.load()?;
     telemetry::init(&LogSettings { filter: "error".to_owned(), ..config.log() });
-    owner::check(&config, context)?;
+    // A NocoDB has no folder, and to make its table takes no file beside it.
+    let is_elsewhere = matches!(args, Store::Init { .. }) && matches!(config.store().url, Url::NocoDb { .. });
+    if !is_elsewhere {
+        owner::check(&config, context)?;
+    }
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
         match args {
