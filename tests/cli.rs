@@ -381,6 +381,38 @@ fn credentials_are_kept_from_the_shell() {
 }
 
 #[test]
+fn the_shell_is_told_of_commands_and_options_not_of_requests() {
+    let folder = TempDir::new().unwrap();
+    let at = folder.path();
+    for client in ["acme", "other"] {
+        assert_eq!(fed(at, &["credential", "add", "--client", client], b"EAABtoken").0, 0);
+    }
+    let (served, port) = process::Served::connect(at, &RIGHT);
+    let connect = format!("http://127.0.0.1:{port}");
+    let call = ["call", "--platform", "instagram", "get_profile"];
+    let (exit, _, err) = run(&call, &[("AIVIARY__MCP__CONNECT_URL", &connect)]);
+    let several = "several clients are stored; name one with --client, of: acme, other";
+    assert_eq!((exit, err), (1, format!("error: {several} [client_required]\n")));
+    assert_eq!(served.end("TERM").0, Some(0));
+
+    // An id that the token is not bound to.
+    let db = rusqlite::Connection::open(at.join("aiviary.db")).unwrap();
+    db.execute("UPDATE meta_credentials SET facebook_page_id = '18' WHERE client_id = 'other'", []).unwrap();
+    let told = |arguments: &[&str]| fed(at, &[&["credential"], arguments].concat(), b"").2;
+    let nobody = "no credential is stored for client nobody; `aiviary credential add` stores one";
+    let anew = "`aiviary credential add --client other` stores its token anew";
+    for (arguments, said) in [
+        (&["set", "--facebook-page-id", "19"][..], several),
+        (&["set", "--client", "nobody", "--facebook-page-id", "19"], nobody),
+        (&["set", "--client", "other", "--facebook-page-id", "19"], anew),
+        (&["remove", "--client", "nobody"], nobody),
+    ] {
+        let err = told(arguments);
+        assert!(err.starts_with("error: ") && err.trim_end().ends_with(said), "{arguments:?}: {err}");
+    }
+}
+
+#[test]
 fn the_trail_is_listed_and_verified() {
     let folder = TempDir::new().unwrap();
     let at = folder.path();
