@@ -368,6 +368,37 @@ fn the_tables_have_the_columns_that_the_workflows_write() {
     }
 }
 
+/// The codes of failures that `file` makes: each literal that follows a status, or the name of a status for short.
+fn codes(file: &str) -> Vec<String> {
+    let text = read(at_root("src").join(file));
+    let pieces: Vec<&str> = text.split('"').collect();
+    let is_code = |word: &str| !word.is_empty() && word.bytes().all(|b| b.is_ascii_lowercase() || b == b'_');
+    let follows_status = |before: &str| {
+        let before = before.trim_end();
+        let last = before.strip_suffix(',').and_then(|before| before.rsplit([' ', '(']).next());
+        last.is_some_and(|last| last.starts_with("StatusCode::"))
+            || ["conflict(", "dependency("].iter().any(|short| before.ends_with(short))
+    };
+    let literals = pieces.windows(2).filter(|pair| is_code(pair[1]) && follows_status(pair[0]));
+    literals.map(|pair| pair[1].to_owned()).collect()
+}
+
+#[test]
+fn the_table_of_errors_has_every_code_that_a_call_can_have() {
+    let page = read(at_root("docs/n8n.md"));
+    let table = page.split_once("\n## Errors\n").unwrap().1.split_once("\n## ").unwrap().0;
+    let rows = table.lines().filter(|line| line.starts_with("| `"));
+    let told: Vec<&str> = rows.flat_map(|row| row.split('|').nth(1).unwrap().split('`').skip(1).step_by(2)).collect();
+    let files = ["roles/mcp/failure.rs", "roles/mcp/plain.rs", "roles/mcp/routes.rs", "server/reply.rs"];
+    let mut all: Vec<String> = files.iter().flat_map(|file| codes(file)).collect();
+    all.sort_unstable();
+    all.dedup();
+    assert!(all.len() > 30 && all.contains(&"token_invalid".to_owned()), "{all:?}");
+    let mut sorted = told.clone();
+    sorted.sort_unstable();
+    assert_eq!(sorted, all);
+}
+
 #[test]
 fn commands_by_hand_get_every_secret_and_a_state_folder_of_the_units() {
     let page = read(at_root("docs/install.md"));
