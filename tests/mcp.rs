@@ -188,6 +188,26 @@ async fn an_unknown_tool_is_named_with_its_nearest() {
 }
 
 #[tokio::test]
+async fn a_tool_that_was_taken_away_is_told_as_such() {
+    let tools = ["*", "-get_*"].map(str::to_owned).to_vec();
+    let roles = world(Fixture { tools, ..Fixture::new() }).await;
+    for (at, tool, section) in
+        [(roles.instagram, "get_media", "instagram"), (roles.meta_ads, "get_ad_account", "meta_ads")]
+    {
+        let plain = roles.plain(at, tool, json!({})).await;
+        assert_failure(&plain);
+        assert_eq!((plain.status, plain.code().as_str()), (404, "unknown_method"), "{}", plain.text);
+        assert_eq!(plain.message(), format!("{tool} is not offered: [mcp.{section}] tools leaves it out"));
+    }
+    let plain = roles.plain(roles.instagram, "list_coments", json!({})).await;
+    assert!(plain.message().starts_with("there is no tool list_coments; the nearest: list_comments"), "{}", plain.text);
+    let call = json!({"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"get_media","arguments":{}}});
+    let answer = roles.rpc(roles.instagram, "/mcp", &call).await.json();
+    let said = answer["error"]["message"].as_str().unwrap_or_default();
+    assert!(said.ends_with("get_media is not offered: [mcp.instagram] tools leaves it out"), "{answer}");
+}
+
+#[tokio::test]
 async fn the_credential_decides_which_login_a_tool_is_for() {
     let roles = world(Fixture { catalogue: Some(OWN), clock: fixed(), ..Fixture::new() }).await;
     let (at, none) = (409, "not_offered_by_login");

@@ -134,15 +134,19 @@ impl Offer {
     /// The tool of that name.
     ///
     /// # Errors
-    /// It is not offered: unknown, or writes of its kind are off.
+    /// It is not offered: unknown, taken away, or writes of its kind are off.
     pub fn find(&self, name: &str) -> Result<&'static Tool, CallError> {
         if let Some(tool) = self.offered.iter().find(|tool| tool.is_called(name)) {
             return Ok(tool);
         }
-        if let Some(tool) = self.catalogue.iter().find(|tool| tool.is_called(name) && tool.access.needs() > self.writes)
-        {
-            let (section, needs) = (section(self.platform), tool.access.needs());
-            return Err(CallError::WritesOff { tool: tool.name, section, is: self.writes.word(), needs });
+        if let Some(tool) = self.catalogue.iter().find(|tool| tool.is_called(name)) {
+            let (tool, section, needs) = (tool.name, section(self.platform), tool.access.needs());
+            let is = self.writes.word();
+            return Err(if needs > self.writes {
+                CallError::WritesOff { tool, section, is, needs }
+            } else {
+                CallError::LeftOut { tool, section }
+            });
         }
         let mut scored: Vec<(f64, &str)> = self
             .offered
