@@ -1,4 +1,5 @@
-//! THE restriction: which listeners are internal, which peers and requests may use an internal route.
+//! THE restriction: which listeners are internal, which peers and requests may use an internal route; and the same the
+//! other way, whom plain http may be spoken to.
 //!
 //! Three checks, in this file alone. At load: an internal listener names an internal address, a prefix or an
 //! interface (of which it takes internal addresses only), or a unix socket; a wildcard is refused. Per listener: a
@@ -9,8 +10,8 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 use std::str::FromStr;
 
-use hyper::HeaderMap;
 use hyper::header::{FORWARDED, HOST, HeaderName, ORIGIN, VIA};
+use hyper::{HeaderMap, Uri};
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 
 /// Who can reach a route or a listener.
@@ -117,6 +118,51 @@ fn always_internal() -> [IpNet; 6] {
 pub fn is_internal(ip: IpAddr, more: &[IpNet]) -> bool {
     let ip = unmapped(ip);
     always_internal().iter().chain(more).any(|net| net.contains(&ip))
+}
+
+/// Why a text is no base URL.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum BaseUrlError {
+    /// It is no URL, or more than scheme, host, port and path.
+    #[error("no URL")]
+    NoUrl,
+    /// What is sent there could be read on the way.
+    #[error("plain http to a host that is not near")]
+    NotNear,
+}
+
+/// The base URL in `text` without its last slash: https, or plain http to what is near. Near is what is internal, and
+/// `localhost`; with `names` any name of one label, as containers have them: no public host has such a one.
+///
+/// # Errors
+/// What it is instead.
+pub fn base_url(text: &str, names: bool, more: &[IpNet]) -> Result<String, BaseUrlError> {
+    let url: Uri = text.parse().map_err(|_| BaseUrlError::NoUrl)?;
+    let (Some(scheme), Some(authority)) = (url.scheme_str(), url.authority()) else { return Err(BaseUrlError::NoUrl) };
+    let port = authority.as_str().strip_prefix(authority.host());
+    // The parser takes any number for a port.
+    let is_port = |port: &str| authority.port_u16().is_some_and(|number| port == format!(":{number}"));
+    let bare = port.is_some_and(|port| port.is_empty() || is_port(port)) && url.query().is_none();
+    // A fragment is dropped by the parser.
+    if !bare || text.contains('#') || authority.host().is_empty() {
+        return Err(BaseUrlError::NoUrl);
+    }
+    let host = authority.host().trim_start_matches('[').trim_end_matches(']');
+    // Only the plain spellings of an address parse; `0x7f.1` and `2130706433` begin with a digit and are no names either.
+    let near = match host.parse::<IpAddr>() {
+        Ok(ip) => is_internal(ip, more),
+        Err(_) => {
+            let is_label = !host.contains('.') && host.starts_with(|c: char| c.is_ascii_alphabetic());
+            host == "localhost" || names && is_label
+        }
+    };
+    match scheme {
+        "https" => {}
+        "http" if near => {}
+        "http" => return Err(BaseUrlError::NotNear),
+        _ => return Err(BaseUrlError::NoUrl),
+    }
+    Ok(text.trim_end_matches('/').to_owned())
 }
 
 /// Whether every address of `prefix` is internal.
@@ -375,6 +421,58 @@ mod tests {
             let more = ["100.64.0.0/10".parse().unwrap(), "169.254.0.0/16".parse().unwrap()];
             let may = [Exposure::Internal, Exposure::Public].map(|which| may_take(ip.parse().unwrap(), which, &more));
             assert_eq!(may, [internal, public], "{ip}");
+        }
+    }
+
+    #[test]
+    fn plain_http_stays_near() {
+        let more = ["100.64.0.0/10".parse().unwrap()];
+        for (good, read) in [
+            ("https://a.example", "https://a.example"),
+            ("https://a.example/sub/", "https://a.example/sub"),
+            ("http://127.0.0.1:1/x", "http://127.0.0.1:1/x"),
+            ("http://[::1]:1", "http://[::1]:1"),
+            ("http://[fd00::1]", "http://[fd00::1]"),
+            ("http://[::ffff:10.0.0.1]", "http://[::ffff:10.0.0.1]"),
+            ("http://10.0.0.1/", "http://10.0.0.1"),
+            ("http://100.64.0.1", "http://100.64.0.1"),
+            ("http://localhost:1", "http://localhost:1"),
+        ] {
+            assert_eq!(base_url(good, false, &more).as_deref(), Ok(read), "{good}");
+        }
+        assert_eq!(base_url("http://nocodb:8080/", true, &[]).as_deref(), Ok("http://nocodb:8080"));
+        let far = [
+            "http://nocodb:8080",
+            "http://a.example",
+            "http://8.8.8.8",
+            "http://100.64.0.1",
+            "http://[::ffff:8.8.8.8]",
+            "http://[2001:db8::1]",
+            "http://127.1",
+            "http://127.0.0.1.example",
+        ];
+        assert!(far.iter().all(|text| base_url(text, false, &[]) == Err(BaseUrlError::NotNear)));
+        // Numbers that a resolver might take for an address are no names.
+        for text in ["http://0x08080808", "http://134744072", "http://a.example", "http://8.8.8.8"] {
+            assert_eq!(base_url(text, true, &[]), Err(BaseUrlError::NotNear), "{text}");
+        }
+        for text in [
+            "",
+            "a",
+            "http://",
+            "ftp://a",
+            "https://user@a.example",
+            "https://:p@a",
+            "https://a?b",
+            "https://a#b",
+            "http://10.0.0.1\\@a.example",
+            "http://10.0.0.1 .example",
+            "//10.0.0.1",
+            "http://10.0.0.1:65536",
+            "http://10.0.0.1:+80",
+            "http://10.0.0.1:",
+        ] {
+            assert_eq!(base_url(text, true, &[]), Err(BaseUrlError::NoUrl), "{text}");
         }
     }
 

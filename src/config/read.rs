@@ -15,7 +15,7 @@ use super::secrets::SECRETS;
 use super::sources::{Part, Sources};
 use super::{Budget, Chosen, Config, Offer, Role, Setting, Shared, defaults};
 use crate::credential::ClientId;
-use crate::exposure::{Exposure, ListenAt, Listener, Rules, check_listener, is_internal};
+use crate::exposure::{self, BaseUrlError, Exposure, ListenAt, Listener, Rules, check_listener};
 use crate::platforms::Platform;
 use crate::roles::mcp::{ConnectAt, UnknownTool, check_tool};
 use crate::telemetry::{LogFormat, LogSettings, check_filter};
@@ -498,34 +498,16 @@ fn or(words: &[String]) -> String {
     }
 }
 
-/// A base URL without its last slash: https, or plain http to what is near. `names` takes names of one label too, as
-/// containers have them: no public host has such a one.
+/// As [`exposure::base_url`].
 fn base_url(text: &str, names: bool, more: &[IpNet]) -> Result<String, Wrong> {
-    let no_url = || wrong("is no URL", "write it as in \"https://host\", without user, query and fragment");
-    let url: hyper::Uri = text.parse().map_err(|_| no_url())?;
-    let (Some(scheme), Some(authority)) = (url.scheme_str(), url.authority()) else { return Err(no_url()) };
-    if authority.as_str().contains('@') || url.query().is_some() || text.contains('#') || authority.host().is_empty() {
-        return Err(no_url());
-    }
-    let host = authority.host().trim_start_matches('[').trim_end_matches(']');
-    let near = match host.parse::<IpAddr>() {
-        Ok(ip) => is_internal(ip, more),
-        Err(_) => {
-            host == "localhost" || names && !host.contains('.') && host.starts_with(|c: char| c.is_ascii_alphabetic())
-        }
+    let fault = |error: BaseUrlError| {
+        let help = match error {
+            BaseUrlError::NoUrl => "write it as in \"https://host\", without user, query and fragment",
+            BaseUrlError::NotNear => "write https; plain http is for loopback and private addresses",
+        };
+        wrong(format!("is {error}"), help)
     };
-    match scheme {
-        "https" => {}
-        "http" if near => {}
-        "http" => {
-            return Err(wrong(
-                "is plain http to a host that is not near",
-                "write https; plain http is for loopback and private addresses",
-            ));
-        }
-        _ => return Err(no_url()),
-    }
-    Ok(text.trim_end_matches('/').to_owned())
+    exposure::base_url(text, names, more).map_err(fault)
 }
 
 fn origin(text: &str) -> Result<String, Wrong> {
@@ -553,34 +535,6 @@ fn budget(text: &str) -> Result<Budget, Wrong> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn plain_http_stays_near() {
-        for good in
-            ["https://a.example", "http://127.0.0.1:1/x", "http://[::1]:1", "http://10.0.0.1", "http://localhost:1"]
-        {
-            assert_eq!(base_url(good, false, &[]), Ok(good.to_owned()));
-        }
-        assert_eq!(base_url("http://aiviary-connect:3006/", true, &[]), Ok("http://aiviary-connect:3006".to_owned()));
-        for bad in [
-            "http://aiviary-connect:3006",
-            "http://a.example",
-            "http://8.8.8.8",
-            "http://127.1",
-            "ftp://a",
-            "a",
-            "",
-            "https://user@a.example",
-            "https://a.example?b",
-            "https://a.example#b",
-            "http://127.0.0.1.example",
-        ] {
-            assert!(base_url(bad, false, &[]).is_err(), "{bad}");
-        }
-        for bad in ["http://0x08080808", "http://134744072"] {
-            assert!(base_url(bad, true, &[]).is_err(), "{bad}");
-        }
-    }
 
     #[test]
     fn the_nearest_key_is_the_one_meant() {
