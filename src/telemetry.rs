@@ -1,6 +1,7 @@
 //! Logs, set up once before any role starts, and what each role counts.
 
 use std::borrow::Cow;
+use std::error::Error;
 use std::io::{self, Write};
 use std::time::Duration;
 
@@ -80,6 +81,19 @@ pub fn init(settings: &LogSettings) {
         LogFormat::Text => lines.with_ansi(colour).finish().try_init(),
         LogFormat::Json => lines.json().flatten_event(true).finish().try_init(),
     };
+}
+
+/// An error and its causes in one line, for a log or an answer of a command.
+#[must_use]
+pub fn chain(error: &dyn Error) -> String {
+    let mut words = error.to_string();
+    let mut source = error.source();
+    while let Some(error) = source {
+        words.push_str(": ");
+        words.push_str(&error.to_string());
+        source = error.source();
+    }
+    words
 }
 
 /// Writes each event of the log on one line: what a caller or Meta wrote, or a library repeats, forges no second one.

@@ -7,6 +7,7 @@ use super::{Context, Exit, Failure, owner};
 use crate::config::{Config, Role};
 use crate::crypto::{KeyId, Sealer};
 use crate::store::{self, CredentialStore, Mode, StoreError};
+use crate::telemetry::chain;
 
 /// What came of looking at one thing.
 pub(super) struct Finding {
@@ -32,7 +33,7 @@ impl Finding {
 
     fn of_store(what: impl Into<String>, error: &StoreError) -> Self {
         let exit = if error.passes() { Exit::Unavailable } else { Exit::BadConfiguration };
-        Self::bad(what, exit, health::chain(error))
+        Self::bad(what, exit, chain(error))
     }
 
     pub(super) fn to_json(&self) -> Value {

@@ -9,6 +9,7 @@ use crate::config::{Config, Role};
 use crate::exposure::{Exposure, ListenAt};
 use crate::roles::mcp::ConnectAt;
 use crate::server::{Readiness, addresses};
+use crate::telemetry::chain;
 
 /// What one role may take to answer, connection included.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -74,17 +75,6 @@ pub(super) async fn ask_connect(config: &Config) -> Outcome {
         ConnectAt::Unix(path) => ask("http://localhost", Some(path)).await,
         ConnectAt::Url(url) => ask(url, None).await,
     }
-}
-
-/// An error and its causes in one line.
-pub(super) fn chain(error: &dyn std::error::Error) -> String {
-    let mut words = error.to_string();
-    let mut source = error.source();
-    while let Some(error) = source {
-        let _ = write!(words, ": {error}");
-        source = error.source();
-    }
-    words
 }
 
 /// Where `role` listens on this machine. A public listener does not carry the question.

@@ -27,6 +27,7 @@ use nix::sys::resource::{Resource, setrlimit};
 
 use crate::config::{Config, Environment, Faults, Role, Secrets};
 use crate::platforms::Platform;
+use crate::telemetry::chain;
 
 /// Version and target, as `--version` says it.
 static VERSION: LazyLock<String> = LazyLock::new(|| {
@@ -358,13 +359,7 @@ impl fmt::Display for Failure {
         if self.error.is::<Faults>() {
             return self.error.fmt(f);
         }
-        write!(f, "error: {}", self.error)?;
-        let mut source = self.error.source();
-        while let Some(error) = source {
-            write!(f, ": {error}")?;
-            source = error.source();
-        }
-        Ok(())
+        write!(f, "error: {}", chain(&*self.error))
     }
 }
 

@@ -28,6 +28,7 @@ use crate::secret::Secret;
 use crate::server::{self, Bound, Keys, Limits, Local, Server};
 use crate::sqlite::SqliteError;
 use crate::store::{self, Mode, StoreError};
+use crate::telemetry::chain;
 
 pub use failure::ConnectError;
 pub use routes::ROUTES;
@@ -117,17 +118,6 @@ impl From<CheckError> for StartError {
 /// Whether waiting may help.
 fn passes(error: &ConnectError) -> bool {
     matches!(error, ConnectError::Store(error) if error.passes())
-}
-
-/// An error and its causes in one line.
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut words = error.to_string();
-    let mut source = error.source();
-    while let Some(error) = source {
-        words.push_str(&format!(": {error}"));
-        source = error.source();
-    }
-    words
 }
 
 impl Connect {

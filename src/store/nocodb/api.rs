@@ -2,7 +2,6 @@
 //!
 //! Seen on NocoDB 0.301.3; `docs/nocodb.md` tells what it does that its documentation does not.
 
-use std::error::Error;
 use std::time::Duration;
 
 use reqwest::header::{HeaderMap, HeaderName, HeaderValue, RETRY_AFTER};
@@ -232,17 +231,6 @@ async fn read(mut answer: reqwest::Response) -> Result<Vec<u8>, ApiError> {
         body.extend_from_slice(&part);
     }
     Ok(body)
-}
-
-/// An error and its causes in one line.
-pub(super) fn chain(error: &dyn Error) -> String {
-    let mut words = error.to_string();
-    let mut source = error.source();
-    while let Some(error) = source {
-        words.push_str(&format!(": {error}"));
-        source = error.source();
-    }
-    words
 }
 
 #[cfg(test)]
