@@ -610,8 +610,8 @@ async fn a_burst_of_callers_waits_to_be_accepted() {
         exposure: Exposure::Internal,
         key: "connect.internal[0]".to_owned(),
     };
-    let bound = server::bind(&[listener], &[]).await.unwrap();
-    let at = bound[0].address().unwrap();
+    let listening = server::bind(&[listener], &[]).await.unwrap();
+    let at = listening.addresses()[0];
     let come = || std::net::TcpStream::connect_timeout(&at, Duration::from_millis(900));
     let came: Vec<_> = (0..500).map_while(|_| come().ok()).collect();
     assert_eq!(came.len(), 500, "nobody has accepted one yet");

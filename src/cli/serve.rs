@@ -14,7 +14,7 @@ use crate::config::{Config, Role, Secrets};
 use crate::exposure::Peer;
 use crate::platforms::Platform;
 use crate::roles::{StartError, connect, mcp, sandbox};
-use crate::server::{self, Caller, Local};
+use crate::server::{self, Caller, Listening};
 use crate::telemetry;
 
 impl From<StartError> for Failure {
@@ -78,10 +78,10 @@ async fn serve(config: &Config, secrets: &Secrets, roles: &[Role], data: Option<
             Role::MetaAds => Running::Mcp(mcp::start(config.mcp(Platform::MetaAds, secrets)?).await?),
             Role::Sandbox => Running::Sandbox(sandbox::start(config.sandbox()).await?),
         };
-        bound.extend(running.addresses().into_iter().map(|address| (role, address)));
+        bound.extend(running.listening().addresses().into_iter().map(|address| (role, address)));
         ready.push((role, running));
     }
-    let watched = ready.last().and_then(|(_, running)| running.local());
+    let watched = ready.last().and_then(|(_, running)| running.listening().local());
     for (_, running) in ready {
         serving.spawn(running.serve(stop.clone()));
     }
@@ -135,19 +135,11 @@ enum Running {
 }
 
 impl Running {
-    fn addresses(&self) -> Vec<SocketAddr> {
+    fn listening(&self) -> &Listening {
         match self {
-            Self::Connect(running) => running.addresses(),
-            Self::Mcp(running) => running.addresses(),
-            Self::Sandbox(running) => running.addresses(),
-        }
-    }
-
-    fn local(&self) -> Option<Local> {
-        match self {
-            Self::Connect(running) => running.local(),
-            Self::Mcp(running) => running.local(),
-            Self::Sandbox(running) => running.local(),
+            Self::Connect(running) => running.listening(),
+            Self::Mcp(running) => running.listening(),
+            Self::Sandbox(running) => running.listening(),
         }
     }
 

@@ -148,11 +148,51 @@ impl Drop for Bound {
     }
 }
 
+/// The bound listeners of a role, in the order of the configuration.
+pub struct Listening(Vec<Bound>);
+
+impl Listening {
+    /// Their TCP addresses, with the ports that they really have.
+    #[must_use]
+    pub fn addresses(&self) -> Vec<SocketAddr> {
+        self.iter().filter_map(Bound::address).collect()
+    }
+
+    /// Where this process reaches the first of them.
+    #[must_use]
+    pub fn local(&self) -> Option<Local> {
+        self.iter().next()?.local()
+    }
+
+    /// Each of them.
+    pub fn iter(&self) -> std::slice::Iter<'_, Bound> {
+        self.0.iter()
+    }
+}
+
+impl IntoIterator for Listening {
+    type Item = Bound;
+    type IntoIter = std::vec::IntoIter<Bound>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.0.into_iter()
+    }
+}
+
+impl<'a> IntoIterator for &'a Listening {
+    type Item = &'a Bound;
+    type IntoIter = std::slice::Iter<'a, Bound>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.iter()
+    }
+}
+
 /// Binds every listener, or none: what was bound is dropped with the error. `more` are further internal networks.
 ///
 /// # Errors
 /// The first listener that cannot be bound.
-pub async fn bind(listeners: &[Listener], more: &[IpNet]) -> Result<Vec<Bound>, BindError> {
+pub async fn bind(listeners: &[Listener], more: &[IpNet]) -> Result<Listening, BindError> {
     let mut all = Vec::new();
     for listener in listeners {
         check_listener(listener, more)
@@ -179,7 +219,7 @@ pub async fn bind(listeners: &[Listener], more: &[IpNet]) -> Result<Vec<Bound>, 
             all.push(Bound { socket, exposure: listener.exposure });
         }
     }
-    Ok(all)
+    Ok(Listening(all))
 }
 
 /// Connections that wait to be accepted, as far as the system lets them. With the usual 128 a burst of callers fills the
@@ -258,7 +298,7 @@ mod tests {
     #[tokio::test]
     async fn all_listeners_are_bound_or_none() {
         let held = bind(&[listener("127.0.0.1:0")], &[]).await.unwrap();
-        let taken = held[0].address().unwrap();
+        let taken = held.addresses()[0];
         let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
         let both = bind(&[listener(&free.to_string()), listener(&taken.to_string())], &[]).await;
         let error = both.err().unwrap();

@@ -508,7 +508,7 @@ async fn the_kernel_keeps_a_foreign_user_out_of_the_unix_socket() {
     let listeners = vec![listener(&at), listener("127.0.0.1:0")];
     let settings = connect::Settings { listeners, ..fixture.connect_settings() };
     let running = connect::start(settings).await.unwrap();
-    let tcp = running.addresses()[0];
+    let tcp = running.listening().addresses()[0];
     let stop = CancellationToken::new();
     let serving = tokio::spawn(running.serve(stop.clone()));
     assert_eq!(std::fs::metadata(&socket).unwrap().permissions().mode() & 0o777, 0o660);
