@@ -38,6 +38,7 @@ run: build ## build, then serve everything against the sandbox; its data under .
 	@exec '$(TARGET)/release/aiviary' serve all --sandbox
 
 test: ## run every test that needs only Rust, make and a C compiler
+	@rm -f '$(TARGET)/tmp/skipped'
 	$(CARGO) test --locked
 	@echo
 	@echo 'Passed. Skipped:'
@@ -49,6 +50,7 @@ test: ## run every test that needs only Rust, make and a C compiler
 	@command -v curl >/dev/null || echo '  the commands of README.md: curl is not installed'
 	@command -v sqlite3 >/dev/null || echo '  the sqlite3 command of README.md: not installed; its edit is made by the test itself'
 	@command -v systemd-analyze >/dev/null || echo '  systemd-analyze on the units: not installed'
+	@! test -e '$(TARGET)/tmp/skipped' || sort -u '$(TARGET)/tmp/skipped'
 
 test-nocodb: ## run the store's tests against a real NocoDB, which this installs and starts; needs node and npm
 	scripts/nocodb test --db all $(CARGO) test --locked --test nocodb

@@ -136,6 +136,18 @@ const freePort = () => new Promise((done, failed) => {
   });
 });
 
+/** What `up` writes into the folder of a server before anything else. */
+const MARK = 'server.json';
+
+/** Deletes the folder of a server, and none but such a one: it may be named by hand. */
+function clear(folder) {
+  const there = fs.existsSync(folder);
+  if (there && !fs.existsSync(path.join(folder, MARK)) && fs.readdirSync(folder).length > 0) {
+    fail(`${folder} holds something else than a server that was started here: it is left as it is; name another folder`);
+  }
+  fs.rmSync(folder, { recursive: true, force: true });
+}
+
 /** Waits until `holds`, for as long as the server lives. */
 async function until(what, folder, name, holds) {
   const last = Date.now() + 180000;
@@ -164,4 +176,4 @@ async function during({ up, down }, command, args) {
   }
 }
 
-module.exports = { during, end, fail, found, freePort, launch, once, pause, run, running, runtime, sqlite3, until, write };
+module.exports = { MARK, clear, during, end, fail, found, freePort, launch, once, pause, run, running, runtime, sqlite3, until, write };

@@ -1,4 +1,5 @@
-//! THE restriction: which listeners are internal, which peers and requests may use an internal route.
+//! THE restriction: which listeners are internal, which peers and requests may use an internal route; and the same the
+//! other way, whom plain http may be spoken to.
 //!
 //! Three checks, in this file alone. At load: an internal listener names an internal address, a prefix or an
 //! interface (of which it takes internal addresses only), or a unix socket; a wildcard is refused. Per listener: a
@@ -9,8 +10,8 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 use std::str::FromStr;
 
-use hyper::HeaderMap;
 use hyper::header::{FORWARDED, HOST, HeaderName, ORIGIN, VIA};
+use hyper::{HeaderMap, Uri};
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 
 /// Who can reach a route or a listener.
@@ -29,7 +30,7 @@ pub enum ListenAt {
     Address(SocketAddr),
     /// `172.30.10.0/24:3006`: this machine's addresses inside that prefix.
     Prefix(IpNet, u16),
-    /// `eth0:3006`: the internal addresses of that interface.
+    /// `eth0:3006`: the addresses of that interface; of either form an internal listener takes the internal ones.
     Interface(String, u16),
     /// `unix:/run/aiviary/connect.sock`
     Unix(PathBuf),
@@ -119,29 +120,81 @@ pub fn is_internal(ip: IpAddr, more: &[IpNet]) -> bool {
     always_internal().iter().chain(more).any(|net| net.contains(&ip))
 }
 
+/// Why a text is no base URL.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum BaseUrlError {
+    /// It is no URL, or more than scheme, host, port and path.
+    #[error("no URL")]
+    NoUrl,
+    /// What is sent there could be read on the way.
+    #[error("plain http to a host that is not near")]
+    NotNear,
+}
+
+/// The base URL in `text` without its last slash: https, or plain http to what is near. Near is what is internal, and
+/// `localhost`; with `names` any name of one label, as containers have them: no public host has such a one.
+///
+/// # Errors
+/// What it is instead.
+pub fn base_url(text: &str, names: bool, more: &[IpNet]) -> Result<String, BaseUrlError> {
+    let url: Uri = text.parse().map_err(|_| BaseUrlError::NoUrl)?;
+    let (Some(scheme), Some(authority)) = (url.scheme_str(), url.authority()) else { return Err(BaseUrlError::NoUrl) };
+    let port = authority.as_str().strip_prefix(authority.host());
+    // The parser takes any number for a port.
+    let is_port = |port: &str| authority.port_u16().is_some_and(|number| port == format!(":{number}"));
+    let bare = port.is_some_and(|port| port.is_empty() || is_port(port)) && url.query().is_none();
+    // A fragment is dropped by the parser.
+    if !bare || text.contains('#') || authority.host().is_empty() {
+        return Err(BaseUrlError::NoUrl);
+    }
+    let host = authority.host().trim_start_matches('[').trim_end_matches(']');
+    // Only the plain spellings of an address parse; `0x7f.1` and `2130706433` begin with a digit and are no names either.
+    let near = match host.parse::<IpAddr>() {
+        Ok(ip) => is_internal(ip, more),
+        Err(_) => {
+            let is_label = !host.contains('.') && host.starts_with(|c: char| c.is_ascii_alphabetic());
+            host == "localhost" || names && is_label
+        }
+    };
+    match scheme {
+        "https" => {}
+        "http" if near => {}
+        "http" => return Err(BaseUrlError::NotNear),
+        _ => return Err(BaseUrlError::NoUrl),
+    }
+    Ok(text.trim_end_matches('/').to_owned())
+}
+
+/// Whether every address of `prefix` is internal.
+#[must_use]
+pub fn is_internal_prefix(prefix: &IpNet, more: &[IpNet]) -> bool {
+    always_internal().iter().chain(more).any(|net| net.contains(prefix))
+}
+
 /// The check at load: what an internal listener may name.
 ///
 /// # Errors
-/// [`NotInternal`] for wildcards, multicast, link-local and public addresses, listed in `more` or not.
+/// [`NotInternal`] for wildcards, multicast and link-local addresses, listed in `more` or not, and for public addresses
+/// that are not listed.
 pub fn check_listener(listener: &Listener, more: &[IpNet]) -> Result<(), NotInternal> {
     let ListenAt::Address(address) = &listener.at else { return Ok(()) };
     let ip = unmapped(address.ip());
-    let never = ip.is_unspecified() || ip.is_multicast();
-    if listener.exposure == Exposure::Internal && (never || !is_internal(ip, more)) {
+    if listener.exposure == Exposure::Internal && (ip.is_unspecified() || !may_take(ip, Exposure::Internal, more)) {
         return Err(NotInternal(listener.at.to_string()));
     }
     Ok(())
 }
 
-/// Whether an address of this machine may be taken by a prefix or an interface listener.
+/// Whether an address of this machine may be taken by a prefix or an interface listener: internal ones by an internal
+/// one, all by a public one; multicast and link-local ones (metadata services, neighbours) by neither.
 #[must_use]
-pub fn may_take(ip: IpAddr, more: &[IpNet]) -> bool {
+pub fn may_take(ip: IpAddr, exposure: Exposure, more: &[IpNet]) -> bool {
     let ip = unmapped(ip);
     let link_local = match ip {
         IpAddr::V4(v4) => v4.is_link_local(),
         IpAddr::V6(v6) => v6.is_unicast_link_local(),
     };
-    !link_local && !ip.is_multicast() && is_internal(ip, more)
+    !link_local && !ip.is_multicast() && (exposure == Exposure::Public || is_internal(ip, more))
 }
 
 /// What an internal route asks of a request.
@@ -335,11 +388,106 @@ mod tests {
             assert_eq!(check_listener(&listener(good), &[]), Ok(()), "{good}");
         }
         let more = ["0.0.0.0/0".parse().unwrap(), "::/0".parse().unwrap()];
-        for bad in ["0.0.0.0:1", "[::]:1", "[::ffff:0.0.0.0]:1", "224.0.0.1:1", "[ff02::1]:1"] {
+        for bad in [
+            "0.0.0.0:1",
+            "[::]:1",
+            "[::ffff:0.0.0.0]:1",
+            "224.0.0.1:1",
+            "[ff02::1]:1",
+            "169.254.1.1:1",
+            "[::ffff:169.254.1.1]:1",
+            "[fe80::1]:1",
+        ] {
             assert!(check_listener(&listener(bad), &more).is_err(), "{bad}, even when its network is listed");
         }
+        assert_eq!(check_listener(&listener("100.64.0.1:1"), &more), Ok(()), "listed");
         for bad in ["8.8.8.8:1", "169.254.1.1:1", "100.64.0.1:1", "[fe80::1]:1", "[2001:db8::1]:1", "172.32.0.1:1"] {
             assert!(check_listener(&listener(bad), &[]).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn of_an_interface_an_internal_listener_takes_what_is_internal_and_a_public_one_what_is_routed() {
+        for (ip, internal, public) in [
+            ("127.0.0.1", true, true),
+            ("10.1.2.3", true, true),
+            ("100.64.0.1", true, true),
+            ("8.8.8.8", false, true),
+            ("2001:db8::1", false, true),
+            ("169.254.1.1", false, false),
+            ("fe80::1", false, false),
+            ("ff02::1", false, false),
+        ] {
+            let more = ["100.64.0.0/10".parse().unwrap(), "169.254.0.0/16".parse().unwrap()];
+            let may = [Exposure::Internal, Exposure::Public].map(|which| may_take(ip.parse().unwrap(), which, &more));
+            assert_eq!(may, [internal, public], "{ip}");
+        }
+    }
+
+    #[test]
+    fn plain_http_stays_near() {
+        let more = ["100.64.0.0/10".parse().unwrap()];
+        for (good, read) in [
+            ("https://a.example", "https://a.example"),
+            ("https://a.example/sub/", "https://a.example/sub"),
+            ("http://127.0.0.1:1/x", "http://127.0.0.1:1/x"),
+            ("http://[::1]:1", "http://[::1]:1"),
+            ("http://[fd00::1]", "http://[fd00::1]"),
+            ("http://[::ffff:10.0.0.1]", "http://[::ffff:10.0.0.1]"),
+            ("http://10.0.0.1/", "http://10.0.0.1"),
+            ("http://100.64.0.1", "http://100.64.0.1"),
+            ("http://localhost:1", "http://localhost:1"),
+        ] {
+            assert_eq!(base_url(good, false, &more).as_deref(), Ok(read), "{good}");
+        }
+        assert_eq!(base_url("http://nocodb:8080/", true, &[]).as_deref(), Ok("http://nocodb:8080"));
+        let far = [
+            "http://nocodb:8080",
+            "http://a.example",
+            "http://8.8.8.8",
+            "http://100.64.0.1",
+            "http://[::ffff:8.8.8.8]",
+            "http://[2001:db8::1]",
+            "http://127.1",
+            "http://127.0.0.1.example",
+        ];
+        assert!(far.iter().all(|text| base_url(text, false, &[]) == Err(BaseUrlError::NotNear)));
+        // Numbers that a resolver might take for an address are no names.
+        for text in ["http://0x08080808", "http://134744072", "http://a.example", "http://8.8.8.8"] {
+            assert_eq!(base_url(text, true, &[]), Err(BaseUrlError::NotNear), "{text}");
+        }
+        for text in [
+            "",
+            "a",
+            "http://",
+            "ftp://a",
+            "https://user@a.example",
+            "https://:p@a",
+            "https://a?b",
+            "https://a#b",
+            "http://10.0.0.1\\@a.example",
+            "http://10.0.0.1 .example",
+            "//10.0.0.1",
+            "http://10.0.0.1:65536",
+            "http://10.0.0.1:+80",
+            "http://10.0.0.1:",
+        ] {
+            assert_eq!(base_url(text, true, &[]), Err(BaseUrlError::NoUrl), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_prefix_is_internal_when_all_of_it_is() {
+        let more = ["100.64.0.0/10".parse().unwrap()];
+        for (prefix, internal) in [
+            ("10.0.0.0/8", true),
+            ("10.0.0.0/7", false),
+            ("100.64.7.0/24", true),
+            ("0.0.0.0/0", false),
+            ("fd00::/8", true),
+            ("2001:db8::/32", false),
+        ] {
+            assert_eq!(is_internal_prefix(&prefix.parse().unwrap(), &more), internal, "{prefix}");
         }
     }
 

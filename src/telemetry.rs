@@ -1,6 +1,7 @@
 //! Logs, set up once before any role starts, and what each role counts.
 
 use std::borrow::Cow;
+use std::error::Error;
 use std::io::{self, Write};
 use std::time::Duration;
 
@@ -8,6 +9,7 @@ use prometheus::{
     Encoder as _, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGaugeVec, Opts, Registry, TextEncoder,
 };
 use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::LevelFilter;
 use tracing_subscriber::util::SubscriberInitExt as _;
 
 /// How log lines look.
@@ -38,12 +40,34 @@ impl Default for LogSettings {
 /// Libraries that would print data of the accounts or each request: never below this.
 const QUIET: [&str; 4] = ["rmcp=warn", "hyper=warn", "hyper_util=warn", "reqwest=warn"];
 
-/// Whether `filter` is one that tracing reads.
+/// Whether `filter` is one that tracing reads as it is meant: a word alone that is no level would be a module of that
+/// name, and all others silent.
 ///
 /// # Errors
-/// What is wrong with it.
-pub fn check_filter(filter: &str) -> Result<(), String> {
-    EnvFilter::try_new(filter).map(|_| ()).map_err(|error| error.to_string())
+/// What is wrong with it, and what to write.
+pub fn check_filter(filter: &str) -> Result<(), (String, String)> {
+    const HELP: &str = "write a level as in \"info\", or several as in \"info,aiviary=debug\"";
+    if filter.trim().is_empty() {
+        return Err(("is empty".to_owned(), HELP.to_owned()));
+    }
+    let modules = QUIET.iter().filter_map(|quiet| quiet.split_once('=')).map(|(name, _)| name).chain(["aiviary"]);
+    let modules: Vec<&str> = modules.collect();
+    let is_word = |directive: &&str| !directive.contains(['=', '[', '{']);
+    for word in filter.split(',').map(str::trim).filter(is_word) {
+        let is_module = modules.contains(&word.split("::").next().unwrap_or_default());
+        if word.is_empty() || is_module || word.parse::<LevelFilter>().is_ok() {
+            continue;
+        }
+        let levels = ["error", "warn", "info", "debug", "trace", "off"];
+        let near = |known: &&&str| strsim::jaro_winkler(&word.to_lowercase(), known);
+        let nearest = levels.iter().max_by(|a, b| near(a).total_cmp(&near(b))).filter(|known| near(known) > 0.75);
+        let help = nearest.map_or_else(
+            || format!("write one of {}, or a module's as in \"info,aiviary=debug\"", levels.join(", ")),
+            |level| format!("did you mean {level}?"),
+        );
+        return Err((format!("{word:?} is no level"), help));
+    }
+    EnvFilter::try_new(filter).map(|_| ()).map_err(|error| (error.to_string(), HELP.to_owned()))
 }
 
 /// Starts the log on stderr: colour on a terminal only, and not where `NO_COLOR` is set.
@@ -57,6 +81,19 @@ pub fn init(settings: &LogSettings) {
         LogFormat::Text => lines.with_ansi(colour).finish().try_init(),
         LogFormat::Json => lines.json().flatten_event(true).finish().try_init(),
     };
+}
+
+/// An error and its causes in one line, for a log or an answer of a command.
+#[must_use]
+pub fn chain(error: &dyn Error) -> String {
+    let mut words = error.to_string();
+    let mut source = error.source();
+    while let Some(error) = source {
+        words.push_str(": ");
+        words.push_str(&error.to_string());
+        source = error.source();
+    }
+    words
 }
 
 /// Writes each event of the log on one line: what a caller or Meta wrote, or a library repeats, forges no second one.
@@ -218,6 +255,36 @@ fn counter(registry: &Registry, name: &str, help: &str) -> IntCounter {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_filter_is_of_levels_and_modules_that_there_are() {
+        for good in [
+            "info",
+            "WARN",
+            "off",
+            "info,aiviary=debug",
+            "aiviary",
+            "aiviary::store",
+            "warn, hyper",
+            "rmcp=debug,info",
+            "info,some_crate=trace",
+            "info,[call{client=acme}]=debug",
+            "3",
+            "info,",
+        ] {
+            assert_eq!(check_filter(good), Ok(()), "{good}");
+        }
+        for (bad, what, help) in [
+            ("warning", "\"warning\" is no level", "did you mean warn?"),
+            ("info,Debugg", "\"Debugg\" is no level", "did you mean debug?"),
+            ("loud", "\"loud\" is no level", "write one of error, warn, info, debug, trace, off"),
+            (" ", "is empty", "write a level"),
+            ("a=b=c", "", "write a level"),
+        ] {
+            let (said, helps) = check_filter(bad).expect_err(bad);
+            assert!(said.contains(what) && helps.starts_with(help), "{bad}: {said}; {helps}");
+        }
+    }
 
     #[test]
     fn an_event_stays_on_its_line_in_both_formats() {

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use aiviary::exposure::{Exposure, Listener};
 use aiviary::roles::connect;
 use aiviary::roles::connect::audit::WriteLock;
+use aiviary::server;
 use serde_json::{Value, json};
 use support::wire::{RawAnswer, TOKEN_MARK, Wire, ask, assert_dressed, request};
 use support::{API_KEY, Fixture, Roles};
@@ -595,4 +596,23 @@ async fn a_unix_socket_is_internal_takes_any_host_and_tells_who_called() {
     serving.await.unwrap().unwrap();
     assert!(!path.exists(), "the socket goes with its listener");
     support::assert_no_token(fixture.folder.path(), &token());
+}
+
+#[tokio::test]
+async fn a_burst_of_callers_waits_to_be_accepted() {
+    let most = std::fs::read_to_string("/proc/sys/net/core/somaxconn").unwrap_or_default();
+    if most.trim().parse().is_ok_and(|most: usize| most < 600) {
+        support::skipped::skipped(&format!("this system lets {} connections wait", most.trim()));
+        return;
+    }
+    let listener = Listener {
+        at: "127.0.0.1:0".parse().unwrap(),
+        exposure: Exposure::Internal,
+        key: "connect.internal[0]".to_owned(),
+    };
+    let listening = server::bind(&[listener], &[]).await.unwrap();
+    let at = listening.addresses()[0];
+    let come = || std::net::TcpStream::connect_timeout(&at, Duration::from_millis(900));
+    let came: Vec<_> = (0..500).map_while(|_| come().ok()).collect();
+    assert_eq!(came.len(), 500, "nobody has accepted one yet");
 }

@@ -43,6 +43,9 @@ const NOCODB: [(&str, &str); 4] = [
     ("NOCODB_TOKEN", "a-token"),
 ];
 
+/// One address for two roles.
+const SHARED: [(&str, &str); 3] = [RIGHT[0], RIGHT[1], ("AIVIARY__MCP__META_ADS__LISTEN", "127.0.0.1:3006")];
+
 const RIGHT: [(&str, &str); 2] = [("ENCRYPTION_KEY", KEY), ("VM_API_KEY", API_KEY)];
 
 #[test]
@@ -59,6 +62,9 @@ fn exit_codes_tell_what_happened() {
         (&["store"], &RIGHT, 2),
         (&["check"], &[], 78),
         (&["check"], &[("AIVIARY__LOG__FORMAT", "yaml")], 78),
+        (&["check"], &SHARED, 78),
+        (&["check", "connect"], &SHARED, 0),
+        (&["serve", "all"], &SHARED, 78),
         (&["check", "--config", "/nowhere/a.toml"], &RIGHT, 78),
         (&["serve", "connect"], &[("AIVIARY__LOG__FORMAT", "yaml")], 78),
         (&["--version"], &[], 0),
@@ -113,6 +119,31 @@ fn check_shows_what_holds() {
     assert_eq!(report["settings"]["graph.timeout"]["from"], "AIVIARY__GRAPH__TIMEOUT");
     assert_eq!(report["secrets"]["VM_API_KEY"]["state"], "set");
     assert_eq!(report["listeners"][1]["exposure"], "public");
+}
+
+#[test]
+fn a_missing_secret_keeps_the_doctor_from_nothing_but_what_needs_it() {
+    let folder = TempDir::new().unwrap();
+    let (code, _, err) = fed(folder.path(), &["credential", "add", "--client", "acme"], b"EAABtoken");
+    assert_eq!(code, 0, "{err}");
+    let away = ("AIVIARY__CONNECT__INTERNAL", "127.0.0.1:1");
+    let rows = "  ok       1 stored credentials\n";
+    let key =
+        "  note     key 9ed0224919b6be15, of 1 credentials: not looked at: ENCRYPTION_KEY must be set right first\n";
+    let connect = "  note     connect: does not answer: ";
+    let store = "  note     the store: not looked at: NOCODB_TOKEN must be set right first\n";
+    let nothing = "  note     store and connect: not looked at: the configuration must be set right first\n";
+    for (variables, said, unsaid) in [
+        (&[RIGHT[1], away][..], &[rows, key, connect][..], &[store, nothing][..]),
+        (&[("ENCRYPTION_KEY", "short"), away], &[rows, key, connect], &[store]),
+        (&[NOCODB[0], NOCODB[1], NOCODB[2], away], &[store, connect], &[rows, key]),
+        (&[RIGHT[0], RIGHT[1], ("AIVIARY__LOG__FORMAT", "yaml")], &[nothing], &[rows, connect]),
+    ] {
+        let (exit, out, err) = texts(aiviary(folder.path(), &["check", "--online", "connect"], variables));
+        assert_eq!(exit, 78, "{variables:?}: {out}{err}");
+        assert!(said.iter().all(|line| out.contains(line)), "{variables:?}: {out}");
+        assert!(!unsaid.iter().any(|line| out.contains(line)), "{variables:?}: {out}");
+    }
 }
 
 #[test]
@@ -347,6 +378,38 @@ fn credentials_are_kept_from_the_shell() {
         out.lines().filter(|line| line.contains("acme")).map(|line| line.split_whitespace().nth(2).unwrap()).collect();
     assert_eq!(events, ["save", "reseal", "grant", "remove"], "{out}");
     assert!(!said.contains(TOKEN), "{said}");
+}
+
+#[test]
+fn the_shell_is_told_of_commands_and_options_not_of_requests() {
+    let folder = TempDir::new().unwrap();
+    let at = folder.path();
+    for client in ["acme", "other"] {
+        assert_eq!(fed(at, &["credential", "add", "--client", client], b"EAABtoken").0, 0);
+    }
+    let (served, port) = process::Served::connect(at, &RIGHT);
+    let connect = format!("http://127.0.0.1:{port}");
+    let call = ["call", "--platform", "instagram", "get_profile"];
+    let (exit, _, err) = run(&call, &[("AIVIARY__MCP__CONNECT_URL", &connect)]);
+    let several = "several clients are stored; name one with --client, of: acme, other";
+    assert_eq!((exit, err), (1, format!("error: {several} [client_required]\n")));
+    assert_eq!(served.end("TERM").0, Some(0));
+
+    // An id that the token is not bound to.
+    let db = rusqlite::Connection::open(at.join("aiviary.db")).unwrap();
+    db.execute("UPDATE meta_credentials SET facebook_page_id = '18' WHERE client_id = 'other'", []).unwrap();
+    let told = |arguments: &[&str]| fed(at, &[&["credential"], arguments].concat(), b"").2;
+    let nobody = "no credential is stored for client nobody; `aiviary credential add` stores one";
+    let anew = "`aiviary credential add --client other` stores its token anew";
+    for (arguments, said) in [
+        (&["set", "--facebook-page-id", "19"][..], several),
+        (&["set", "--client", "nobody", "--facebook-page-id", "19"], nobody),
+        (&["set", "--client", "other", "--facebook-page-id", "19"], anew),
+        (&["remove", "--client", "nobody"], nobody),
+    ] {
+        let err = told(arguments);
+        assert!(err.starts_with("error: ") && err.trim_end().ends_with(said), "{arguments:?}: {err}");
+    }
 }
 
 #[test]

@@ -110,7 +110,7 @@ fn each_wrong_value_is_refused_with_its_key_and_what_to_write() {
         ("[connect]\ninternal = [\"0.0.0.0:1\"]", "connect.internal[0]", "is not internal"),
         ("[connect]\ninternal = [\"8.8.8.8:1\"]", "connect.internal[0]", "is not internal"),
         ("[connect]\ninternal = [\"127.0.0.1\"]", "connect.internal[0]", "\"address:port\""),
-        ("[connect]\npublic = [\"0.0.0.0:3006\"]", "connect.public[0]", "takes the port of connect.internal[0]"),
+        ("[connect]\npublic = [\"0.0.0.0:3006\"]", "connect.public[0]", "takes the place of connect.internal[0]"),
         ("[connect]\ninternal_networks = [\"10.0.0.0/33\"]", "connect.internal_networks[0]", "no prefix"),
         ("[connect]\ninternal_hosts = [\"a:1\"]", "connect.internal_hosts[0]", "without scheme and port"),
         ("[connect]\nstate = \"\"", "connect.state", "is empty"),
@@ -127,6 +127,13 @@ fn each_wrong_value_is_refused_with_its_key_and_what_to_write() {
         ("[mcp.instagram]\nwrites = \"yes\"", "mcp.instagram.writes", "write \"off\", \"on\" or \"all\""),
         ("[mcp.instagram]\nwrites = true", "mcp.instagram.writes", "is true or false where text belongs"),
         ("[mcp.instagram]\ntools = [\"Get Posts\"]", "mcp.instagram.tools[0]", "\"get_*\""),
+        (
+            "[mcp.instagram]\ntools = [\"*\", \"-delete_coment\"]",
+            "mcp.instagram.tools[1]",
+            "did you mean delete_comment?",
+        ),
+        ("[mcp.instagram]\ntools = [\"*\", \"-delte_*\"]", "mcp.instagram.tools[1]", "no tool fits delte_*"),
+        ("[mcp.meta_ads]\ntools = [\"get_stories\"]", "mcp.meta_ads.tools[0]", "there is no tool get_stories"),
         ("[mcp.meta_ads]\nlisten = [\"[::]:1\"]", "mcp.meta_ads.listen[0]", "is not internal"),
         ("[mcp.meta_ads]\nmax_daily_budget = [\"100\"]", "mcp.meta_ads.max_daily_budget[0]", "\"100.00 EUR\""),
         ("[mcp.meta_ads]\nmax_daily_budget = [\"1 EUR\", \"2 EUR\"]", "mcp.meta_ads.max_daily_budget", "twice"),
@@ -138,6 +145,9 @@ fn each_wrong_value_is_refused_with_its_key_and_what_to_write() {
         ("[sandbox]\nseed = 99999999999999999999", "TOML", "beyond 64 bits"),
         ("[log]\nformat = \"yaml\"", "log.format", "write \"text\" or \"json\""),
         ("[log]\nfilter = \"a=b=c\"", "log.filter", "no filter"),
+        ("[log]\nfilter = \"warning\"", "log.filter", "did you mean warn?"),
+        ("[log]\nfilter = \"info,loud\"", "log.filter", "\"loud\" is no level"),
+        ("[log]\nfilter = \"\"", "log.filter", "is empty"),
         ("[log]\nlevel = \"info\"", "log.level", "known are format, filter"),
     ] {
         let faults = load(text, &[]).err().unwrap_or_else(|| panic!("{text} is refused"));
@@ -146,6 +156,27 @@ fn each_wrong_value_is_refused_with_its_key_and_what_to_write() {
         assert_eq!(all[0].key, key, "{text}");
         assert!(matches!(all[0].place, Place::Line { .. }), "{text}");
         assert!(faults.to_string().contains(said), "{text}: {faults}");
+    }
+}
+
+#[test]
+fn two_roles_on_one_place_are_a_fault_for_whoever_runs_both() {
+    let secrets = Secrets::new(&environment(&[("ENCRYPTION_KEY", KEY), ("VM_API_KEY", API_KEY)]));
+    for (text, key, said) in [
+        ("listen = [\"127.0.0.1:3006\"]", "mcp.instagram.listen[0]", "of connect.internal[0], 127.0.0.1:3006"),
+        ("listen = [\"lo:0\", \"lo:9\"]", "mcp.instagram.listen[1]", "of connect.public[0], lo:9"),
+        ("listen = [\"unix:/a.sock\"]", "mcp.instagram.listen[0]", "of connect.internal[1], unix:/a.sock"),
+    ] {
+        let connect = "[connect]\ninternal = [\"127.0.0.1:3006\", \"unix:/a.sock\", \"lo:0\"]\npublic = [\"lo:9\"]\n";
+        let config =
+            load(&format!("{connect}[mcp.instagram]\n{text}"), &[]).unwrap_or_else(|faults| panic!("{faults}"));
+        for alone in [Role::Connect, Role::Instagram] {
+            assert_eq!(config.check_roles(&secrets, &[alone, Role::MetaAds]), Ok(()), "{text}");
+        }
+        let faults = config.check_roles(&secrets, &Role::REAL).expect_err(text);
+        let all: Vec<_> = faults.iter().collect();
+        assert_eq!((all.len(), all[0].key.as_str()), (1, key), "{faults}");
+        assert!(faults.to_string().contains(said) && matches!(all[0].place, Place::Line { line: 5, .. }), "{faults}");
     }
 }
 
@@ -193,6 +224,22 @@ fn relative_paths_are_taken_from_the_state_folder() {
     assert_eq!(config.store().url, Url::Sqlite("/var/lib/aiviary/aiviary.db".into()));
     assert_eq!(config.audit(), Path::new("/a.jsonl"));
     assert_eq!(good(&[]).audit(), Path::new("audit.jsonl"));
+}
+
+#[test]
+fn a_file_that_is_named_must_be_text_and_have_a_name() {
+    let folder = TempDir::new().unwrap();
+    let file = folder.path().join("a.toml");
+    fs::write(&file, b"client_id = \"f\xfcr\"").unwrap();
+    let none = environment(&[("AIVIARY_CONFIG", "")]);
+    for (named, what, help) in [
+        (None, "AIVIARY_CONFIG: is empty".to_owned(), "name a file, or take it away"),
+        (Some(Path::new("")), "--config: is empty".to_owned(), "name a file, or take it away"),
+        (Some(file.as_path()), format!("--config: {} is not UTF-8", file.display()), "save it as UTF-8 text"),
+    ] {
+        let faults = Config::load(named, &none).err().unwrap().to_string();
+        assert_eq!(faults, format!("error: {what}\n  = help: {help}"));
+    }
 }
 
 #[test]
@@ -301,6 +348,47 @@ fn what_is_risky_is_warned_of() {
     assert_eq!(warnings.len(), 6, "{warnings:#?}");
     let calm = environment(&[("ENCRYPTION_KEY", KEY), ("VM_API_KEY", API_KEY), ("CONNECT_SERVICE_KEY", API_KEY)]);
     assert_eq!(good(&[]).warnings(&Secrets::new(&calm), &Role::REAL), Vec::<String>::new());
+}
+
+#[test]
+fn a_public_listener_is_warned_of_where_it_has_public_addresses() {
+    let calm = Secrets::new(&environment(&[("CONNECT_SERVICE_KEY", API_KEY), ("VM_API_KEY", API_KEY)]));
+    for (public, warned) in [
+        ("127.0.0.1:1", false),
+        ("10.0.0.0/8:1", false),
+        ("lo:1", false),
+        ("unix:/run/a.sock", false),
+        ("203.0.113.7:1", true),
+        ("0.0.0.0:1", true),
+        ("203.0.113.0/24:1", true),
+        ("nosuch0:1", true),
+    ] {
+        let warnings = good(&[("AIVIARY__CONNECT__PUBLIC", public)]).warnings(&calm, &[Role::Connect]);
+        let said = warnings.iter().any(|warning| warning.contains(&format!("{public} speaks plain http")));
+        assert_eq!(said, warned, "{public}: {warnings:#?}");
+    }
+}
+
+#[test]
+fn tools_are_warned_of_where_none_is_left_and_where_one_may_write() {
+    let none = Secrets::new(&environment(&[]));
+    let (empty, may_write) = ("without any tool", "may change the account");
+    let (instagram, ads) = (("AIVIARY__MCP__INSTAGRAM__TOOLS", Role::Instagram), Role::MetaAds);
+    let (writes, ads_writes) = ("AIVIARY__MCP__INSTAGRAM__WRITES", "AIVIARY__MCP__META_ADS__WRITES");
+    for (role, variables, said) in [
+        (instagram.1, &[(instagram.0, "-get_profile")][..], &[empty][..]),
+        (instagram.1, &[(instagram.0, "")], &[empty]),
+        (instagram.1, &[(instagram.0, "delete_comment")], &[empty]),
+        (instagram.1, &[(instagram.0, "delete_comment"), (writes, "all")], &[may_write]),
+        (instagram.1, &[(instagram.0, "get_*"), (writes, "all")], &[]),
+        (instagram.1, &[(writes, "on")], &[may_write]),
+        (ads, &[(writes, "on")], &[]),
+        (ads, &[(ads_writes, "all")], &[]),
+    ] {
+        let warnings = good(variables).warnings(&none, &[role]);
+        let found: Vec<bool> = [empty, may_write].map(|one| warnings.iter().any(|told| told.contains(one))).to_vec();
+        assert_eq!(found, [said.contains(&empty), said.contains(&may_write)], "{variables:?}: {warnings:#?}");
+    }
 }
 
 #[test]

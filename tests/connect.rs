@@ -1531,7 +1531,7 @@ async fn a_place_that_cannot_be_written_is_named() {
     // A folder that not even root may write to; where there is none, there is nothing to test.
     let sealed = std::path::Path::new("/sys");
     if !sealed.is_dir() || fs::File::create(sealed.join("aiviary-probe")).is_ok() {
-        eprintln!("skipped: this machine has no folder that nobody may write to");
+        support::skipped::skipped("this machine has no folder that nobody may write to");
         return;
     }
     let fixture = Fixture::new();

@@ -1,6 +1,9 @@
 //! The units, the proxy's example, `make install` and the workflows for n8n: what an operator gets is what the code
 //! needs, and what the pages say.
 
+#[path = "support/skipped.rs"]
+mod skipped;
+
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::ErrorKind;
@@ -362,5 +365,88 @@ fn the_tables_have_the_columns_that_the_workflows_write() {
         let columns: Vec<&str> = made["columns"].as_array().unwrap().iter().map(|one| text(one, "title")).collect();
         assert_eq!(columns[0], "Id");
         assert_eq!(columns[1..], written);
+    }
+}
+
+/// The codes of failures that `file` makes: each literal that follows a status, or the name of a status for short.
+fn codes(file: &str) -> Vec<String> {
+    let text = read(at_root("src").join(file));
+    let pieces: Vec<&str> = text.split('"').collect();
+    let is_code = |word: &str| !word.is_empty() && word.bytes().all(|b| b.is_ascii_lowercase() || b == b'_');
+    let follows_status = |before: &str| {
+        let before = before.trim_end();
+        let last = before.strip_suffix(',').and_then(|before| before.rsplit([' ', '(']).next());
+        last.is_some_and(|last| last.starts_with("StatusCode::"))
+            || ["conflict(", "dependency("].iter().any(|short| before.ends_with(short))
+    };
+    let literals = pieces.windows(2).filter(|pair| is_code(pair[1]) && follows_status(pair[0]));
+    literals.map(|pair| pair[1].to_owned()).collect()
+}
+
+#[test]
+fn the_table_of_errors_has_every_code_that_a_call_can_have() {
+    let page = read(at_root("docs/n8n.md"));
+    let table = page.split_once("\n## Errors\n").unwrap().1.split_once("\n## ").unwrap().0;
+    let rows = table.lines().filter(|line| line.starts_with("| `"));
+    let told: Vec<&str> = rows.flat_map(|row| row.split('|').nth(1).unwrap().split('`').skip(1).step_by(2)).collect();
+    let files = ["roles/mcp/failure.rs", "roles/mcp/plain.rs", "roles/mcp/routes.rs", "server/reply.rs"];
+    let mut all: Vec<String> = files.iter().flat_map(|file| codes(file)).collect();
+    all.sort_unstable();
+    all.dedup();
+    assert!(all.len() > 30 && all.contains(&"token_invalid".to_owned()), "{all:?}");
+    let mut sorted = told.clone();
+    sorted.sort_unstable();
+    assert_eq!(sorted, all);
+}
+
+#[test]
+fn commands_by_hand_get_every_secret_and_a_state_folder_of_the_units() {
+    let page = read(at_root("docs/install.md"));
+    let names = page.split_once("  for name in ").unwrap().1.split_once("; do\n").unwrap().0;
+    let mut given: Vec<&str> = names.split_whitespace().filter(|name| *name != "\\").collect();
+    let mut all: Vec<String> = SECRETS.iter().map(|named| named.name.to_ascii_lowercase()).collect();
+    given.sort_unstable();
+    all.sort_unstable();
+    assert_eq!(given, all);
+    assert_eq!(unit(UNITS[0])["Service.StateDirectory"], ["aiviary"]);
+    assert!(page.contains("StateDirectory=\"${STATE:-aiviary}\""));
+    assert_eq!(unit(UNITS[1])["Service.StateDirectory"], ["aiviary-mcp-%i"]);
+    assert!(page.contains("\nSTATE=aiviary-mcp-instagram as_aiviary aiviary call --platform instagram "));
+    let nocodb = read(at_root("docs/nocodb.md"));
+    assert!(nocodb.contains("NOCODB_TOKEN_FILE=/etc/credstore/nocodb_token"), "where the unit reads it");
+    for line in page.lines().chain(nocodb.lines()).filter(|line| line.starts_with("aiviary ")) {
+        let needs_nothing = ["aiviary key generate", "aiviary health"].iter().any(|words| line.starts_with(words));
+        assert!(needs_nothing, "as which user, with which secrets: {line}");
+    }
+}
+
+#[test]
+fn the_scripts_delete_no_folder_but_that_of_their_own_server() {
+    if Command::new("node").arg("--version").output().is_err() {
+        skipped::skipped("node is not installed");
+        return;
+    }
+    for (script, variable) in [("scripts/nocodb", "AIVIARY_NOCODB_RUN"), ("scripts/n8n", "AIVIARY_N8N_RUN")] {
+        let home = TempDir::new().unwrap();
+        let (folder, cache) = (home.path().join("work"), home.path().join("cache"));
+        let run = |command: &str| {
+            let mut script = Command::new(at_root(script));
+            script.arg(command).env(variable, &folder).env("AIVIARY_CACHE", &cache).output().unwrap()
+        };
+        fs::create_dir(&folder).unwrap();
+        fs::write(folder.join("thesis.txt"), "years of it").unwrap();
+        for command in ["down", "up"] {
+            let output = run(command);
+            let said = String::from_utf8(output.stderr).unwrap();
+            assert_eq!(output.status.code(), Some(1), "{script} {command}: {said}");
+            assert!(said.contains(&format!("{} holds something else", folder.display())), "{script} {command}: {said}");
+            assert_eq!(read(folder.join("thesis.txt")), "years of it", "{script} {command}");
+            assert!(!cache.exists(), "{script} {command}: nothing is installed before");
+        }
+        fs::write(folder.join("server.json"), "{}").unwrap();
+        assert!(run("down").status.success() && !folder.exists(), "{script}: its own");
+        assert!(run("down").status.success(), "{script}: none");
+        fs::create_dir(&folder).unwrap();
+        assert!(run("down").status.success() && !folder.exists(), "{script}: an empty one");
     }
 }

@@ -2,7 +2,7 @@
 //! granted has its line, and no token is anywhere outside its seal.
 //!
 //! Volumes are a tenth of `SECURITY.md` 11; with `AIVIARY_SOAK=1` (`make soak`) they are whole. Moments of killing are
-//! random. What needs root or a tool that is not there says "skipped: …".
+//! random. What needs root or a tool that is not there is told as skipped.
 
 mod support;
 
@@ -11,7 +11,7 @@ use std::fs::{self, File};
 use std::hash::{BuildHasher as _, RandomState};
 use std::io::{self, BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::os::unix::fs::{PermissionsExt as _, chown, symlink};
+use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _, chown, symlink};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Output, Stdio};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -25,6 +25,7 @@ use aiviary::server::Limits;
 use base64::Engine as _;
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
+use support::skipped::skipped;
 use support::{API_KEY, Fixture, sample, with_descriptors};
 use tempfile::TempDir;
 
@@ -691,7 +692,7 @@ fn a_full_disk_stops_grants_and_space_alone_brings_them_back() {
     fs::create_dir(&folder).unwrap();
     home.audit = folder.join("audit.jsonl");
     let Some(mut small) = Small::new(&home) else {
-        println!("skipped: user and mount namespaces are not to be had");
+        skipped("user and mount namespaces are not to be had");
         return;
     };
     let at = small.at;
@@ -858,7 +859,7 @@ fn memory_kib(pid: u32, name: &str) -> u64 {
 fn thousands_of_idle_and_dripping_strangers_leave_grants_and_memory_alone() {
     let (idle, dripping) = (volume(10_000), volume(1000));
     if !with_descriptors(idle + dripping + 500) {
-        eprintln!("skipped: {} connections need more descriptors than this process may have", idle + dripping);
+        skipped(&format!("{} connections need more descriptors than this process may have", idle + dripping));
         return;
     }
     let mut home = Home::new();
@@ -958,7 +959,7 @@ fn while_a_sync_never_returns_grants_are_refused_in_time_and_health_answers() {
     fs::write(&source, HOLDING_SYNC).unwrap();
     let compiled = Command::new("cc").args(["-shared", "-fPIC", "-o"]).args([&library, &source]).status();
     if cfg!(not(target_env = "gnu")) || !compiled.is_ok_and(|status| status.success()) {
-        eprintln!("skipped: no C compiler, or a binary without a C library to stand before");
+        skipped("no C compiler, or a binary without a C library to stand before");
         return;
     }
     let hold = home.folder.path().join("hold");
@@ -1130,7 +1131,7 @@ fn whatever_is_done_to_the_audit_file_no_token_leaves_without_a_line() {
 #[test]
 fn an_audit_file_that_may_not_be_written_stops_grants_until_it_may() {
     let Some(home) = Home::of_nobody() else {
-        println!("skipped: no user without rights can be had");
+        skipped("no user without rights can be had");
         return;
     };
     let service = home.serve();
@@ -1156,7 +1157,7 @@ fn an_audit_file_that_may_not_be_written_stops_grants_until_it_may() {
 #[test]
 fn a_command_is_refused_where_any_file_of_the_service_belongs_to_another_user() {
     if !is_root() {
-        println!("skipped: only root can give a folder away");
+        skipped("only root can give a folder away");
         return;
     }
     for (name, file) in [("store", "a.db"), ("audit", "audit.jsonl"), ("state", "connect.db")] {
@@ -1188,8 +1189,72 @@ fn a_command_is_refused_where_any_file_of_the_service_belongs_to_another_user() 
             assert!(done.status.success(), "{name}: {}", text(&done.stderr));
             chown(&path, Some(65534), Some(65534)).unwrap();
             assert_eq!(add().status.code(), Some(1), "{name}: the file is theirs");
+            // To make a table in NocoDB touches none of them. Nobody listens there.
+            let away = [("AIVIARY__STORE__URL", "nocodb+http://127.0.0.1:9"), ("NOCODB_TOKEN", "token")];
+            let tried = home.command(&["store", "init"]).envs(away).output().unwrap();
+            assert_eq!(tried.status.code(), Some(69), "{name}: {}", text(&tried.stderr));
         }
     }
+}
+
+/// What sudo does as far as a command can tell: another user, and of the environment only what is named.
+const SUDO: &str = r#"#!/bin/sh
+[ "$1" = -u ] && user=$2 && shift 2
+names=
+case $1 in --preserve-env=*) names=$(echo "${1#*=}" | tr , ' ') && shift ;; esac
+for name in $names; do set -- "$name=$(printenv "$name")" "$@"; done
+exec setpriv --reuid "$user" --clear-groups env -i "PATH=$PATH" "$@"
+"#;
+
+#[test]
+fn the_line_to_run_instead_works_as_it_is_printed() {
+    if !is_root() || Home::of_nobody().is_none() {
+        skipped("only root can give a folder away, and run as its owner");
+        return;
+    }
+    let open = TempDir::new().unwrap();
+    let mode = |path: &Path, mode| fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+    mode(open.path(), 0o755);
+    // What a shell would take for something else.
+    let state = open.path().join("it's a state");
+    fs::create_dir(&state).unwrap();
+    chown(&state, Some(65534), Some(65534)).unwrap();
+    let file = |name: &str, text: &str, access| {
+        fs::write(open.path().join(name), text).unwrap();
+        mode(&open.path().join(name), access);
+    };
+    file("sudo", SUDO, 0o755);
+    file("api key", API_KEY, 0o644);
+    file("aiviary.toml", "[audit]\npath = \"from-the-file.jsonl\"\n", 0o644);
+    let path = format!("{}:{}", open.path().display(), std::env::var("PATH").unwrap());
+    let run = |command: &mut Command| {
+        command.current_dir(open.path()).env_clear().env("PATH", &path);
+        command.envs([
+            ("STATE_DIRECTORY", "it's a state"),
+            ("AIVIARY_CONFIG", "aiviary.toml"),
+            ("ENCRYPTION_KEY", KEY),
+        ]);
+        command.envs([("VM_API_KEY_FILE", "api key"), ("AIVIARY__STORE__TABLE", "other_table")]);
+        let pipes = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = pipes.spawn().unwrap();
+        // Whoever is refused does not read.
+        let _ = child.stdin.take().unwrap().write_all(b"EAABtoken");
+        child.wait_with_output().unwrap()
+    };
+    let refused = run(Command::new(BINARY).args(["credential", "add", "--client", "clienta"]));
+    let said = text(&refused.stderr);
+    assert_eq!(refused.status.code(), Some(1), "{said}");
+    let (place, line) = said.trim_end().split_once(" belongs to another user; run as that one: ").expect(&said);
+    assert_eq!(place, format!("error: {}", state.display()));
+    assert!(!said.contains(KEY) && !said.contains(API_KEY), "{said}");
+
+    let done = run(Command::new("sh").args(["-c", line]));
+    assert!(done.status.success(), "{line}: {}", text(&done.stderr));
+    let stored = rusqlite::Connection::open(state.join("aiviary.db")).unwrap();
+    let client: String = stored.query_row("SELECT client_id FROM other_table", [], |row| row.get(0)).unwrap();
+    assert_eq!(client, "clienta");
+    let trail = fs::metadata(state.join("from-the-file.jsonl")).unwrap();
+    assert_eq!(std::os::unix::fs::MetadataExt::uid(&trail), 65534);
 }
 
 #[test]
@@ -1267,15 +1332,25 @@ fn a_stop_under_fifty_connections_breaks_no_answer() {
 #[test]
 fn no_core_is_left_and_no_process_of_the_same_user_looks_in() {
     let Some(home) = Home::of_nobody() else {
-        println!("skipped: no user without rights can be had");
+        skipped("no user without rights can be had");
         return;
     };
     let service = home.serve();
-    let limits = fs::read_to_string(format!("/proc/{}/limits", service.child.id())).unwrap();
-    let core: Vec<&str> =
-        limits.lines().find(|line| line.starts_with("Max core file size")).unwrap().split_whitespace().collect();
-    assert_eq!(core[4..6], ["0", "0"], "soft and hard");
-
+    // A command holds the same keys: this one waits in the middle of reading them.
+    let key = home.folder.path().join("key");
+    assert!(Command::new("mkfifo").arg(&key).status().unwrap().success());
+    let mut command = home.command(&["credential", "add", "--client", "clienta"]);
+    command.env("VM_API_KEY_FILE", &key).stdin(Stdio::piped()).stdout(Stdio::null());
+    let mut command = command.spawn().unwrap();
+    let mut key = until("a command that reads its key", || {
+        File::options().write(true).custom_flags(nix::libc::O_NONBLOCK).open(&key).ok()
+    });
+    let no_core = |pid: u32| {
+        let limits = fs::read_to_string(format!("/proc/{pid}/limits")).unwrap();
+        let core = limits.lines().find(|line| line.starts_with("Max core file size")).unwrap().to_owned();
+        // Soft and hard.
+        core.split_whitespace().collect::<Vec<_>>()[4..6] == ["0", "0"]
+    };
     let look = |pid: u32, file: &str| {
         let words: Vec<&str> = home.through.iter().map(String::as_str).chain(["cat"]).collect();
         let looked = Command::new(words[0]).args(&words[1..]).arg(format!("/proc/{pid}/{file}")).output().unwrap();
@@ -1290,10 +1365,17 @@ fn no_core_is_left_and_no_process_of_the_same_user_looks_in() {
     assert!(contains(&look(open.id(), "environ").1, b"SEEN=yes"));
     drop(open.stdin.take());
     open.wait().unwrap();
-    for file in ["environ", "mem", "maps"] {
-        let (read, bytes) = look(service.child.id(), file);
-        assert!(!read && bytes.is_empty(), "{file}");
+    for (name, pid) in [("the service", service.child.id()), ("a command", command.id())] {
+        assert!(no_core(pid), "{name}");
+        for file in ["environ", "mem", "maps"] {
+            let (read, bytes) = look(pid, file);
+            assert!(!read && bytes.is_empty(), "{name}: {file}");
+        }
     }
+    key.write_all(API_KEY.as_bytes()).unwrap();
+    drop(key);
+    command.stdin.take().unwrap().write_all(home.tokens.number(0).as_bytes()).unwrap();
+    assert!(command.wait().unwrap().success());
 }
 
 // --- the clock

@@ -16,7 +16,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("credential", &["crypto"]),
     ("api", &["credential", "crypto", "secret", "clock"]),
     ("server", &["exposure", "secret", "clock", "telemetry"]),
-    ("store", &["credential", "crypto", "secret", "sqlite"]),
+    ("store", &["credential", "crypto", "secret", "sqlite", "exposure", "telemetry"]),
     ("graph", &["secret", "clock"]),
     ("tool", &["graph", "credential", "clock"]),
     ("platforms", &["tool", "graph", "credential", "clock"]),

@@ -2,6 +2,8 @@
 
 #[path = "support/process.rs"]
 mod process;
+#[path = "support/skipped.rs"]
+mod skipped;
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
@@ -79,7 +81,7 @@ fn the_commands_that_the_first_start_prints_work() {
     let commands: Vec<&str> = said.lines().filter(|line| line.starts_with("  curl ")).collect();
     assert_eq!(commands.len(), 3, "{said}");
     if Command::new("curl").arg("--version").output().is_err() {
-        println!("skipped: curl is not installed");
+        skipped::skipped("curl is not installed");
         return;
     }
     for (line, members) in

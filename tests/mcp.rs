@@ -188,6 +188,26 @@ async fn an_unknown_tool_is_named_with_its_nearest() {
 }
 
 #[tokio::test]
+async fn a_tool_that_was_taken_away_is_told_as_such() {
+    let tools = ["*", "-get_*"].map(str::to_owned).to_vec();
+    let roles = world(Fixture { tools, ..Fixture::new() }).await;
+    for (at, tool, section) in
+        [(roles.instagram, "get_media", "instagram"), (roles.meta_ads, "get_ad_account", "meta_ads")]
+    {
+        let plain = roles.plain(at, tool, json!({})).await;
+        assert_failure(&plain);
+        assert_eq!((plain.status, plain.code().as_str()), (404, "unknown_method"), "{}", plain.text);
+        assert_eq!(plain.message(), format!("{tool} is not offered: [mcp.{section}] tools leaves it out"));
+    }
+    let plain = roles.plain(roles.instagram, "list_coments", json!({})).await;
+    assert!(plain.message().starts_with("there is no tool list_coments; the nearest: list_comments"), "{}", plain.text);
+    let call = json!({"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"get_media","arguments":{}}});
+    let answer = roles.rpc(roles.instagram, "/mcp", &call).await.json();
+    let said = answer["error"]["message"].as_str().unwrap_or_default();
+    assert!(said.ends_with("get_media is not offered: [mcp.instagram] tools leaves it out"), "{answer}");
+}
+
+#[tokio::test]
 async fn the_credential_decides_which_login_a_tool_is_for() {
     let roles = world(Fixture { catalogue: Some(OWN), clock: fixed(), ..Fixture::new() }).await;
     let (at, none) = (409, "not_offered_by_login");
@@ -399,6 +419,25 @@ async fn a_credential_service_that_does_not_answer_is_given_up_in_time() {
     assert_eq!((came.status, came.code().as_str()), (503, "connect_unavailable"), "{}", came.text);
     assert!(came.message().contains("did not answer in time"), "{}", came.text);
     assert!(began.elapsed() < Duration::from_secs(15), "{:?}", began.elapsed());
+}
+
+#[tokio::test]
+async fn a_wrong_service_key_is_told_as_such_however_often_it_is_tried() {
+    let connect = Fixture { service_key: Some("service-key-0123456789".to_owned()), ..Fixture::new() }.start().await;
+    let roles = Fixture {
+        connect: Some(mcp::ConnectAt::Url(format!("http://{}", connect.internal))),
+        service_key_sent: Some("another-key-0123".to_owned()),
+        ..Fixture::new()
+    };
+    let roles = roles.start().await;
+    // More than connect hears out before it slows whoever fails.
+    for attempt in 1..=30 {
+        let came = roles.plain(roles.instagram, "get_profile", json!({})).await;
+        assert_failure(&came);
+        let told = (came.status, came.code(), came.json()["error"]["retryable"].clone());
+        assert_eq!(told, (503, "connect_refused".to_owned(), json!(false)), "attempt {attempt}: {}", came.text);
+        assert!(came.message().contains("the same CONNECT_SERVICE_KEY"), "attempt {attempt}: {}", came.text);
+    }
 }
 
 #[tokio::test]

@@ -79,7 +79,7 @@ impl Role {
             clock: Clock::system(),
         };
         let running = runtime.block_on(mcp::start(settings)).expect("the role starts");
-        let at = running.addresses()[0];
+        let at = running.listening().addresses()[0];
         runtime.spawn(running.serve(CancellationToken::new()));
         Self { runtime, at, open: RefCell::default() }
     }

@@ -33,7 +33,7 @@ pub(super) fn run(args: &Check, context: &Context) -> Result<Exit, Failure> {
     // What is wrong with file and variables does not hide what is wrong with secrets.
     let (config, mut faults) = match context.load() {
         Ok(config) => {
-            let wrong = config.check_secrets(&secrets, roles).err();
+            let wrong = config.check_roles(&secrets, roles).err();
             (Some(config), wrong.into_iter().flatten().collect::<Vec<_>>())
         }
         Err(faults) => (None, faults.into_iter().collect()),
@@ -43,10 +43,10 @@ pub(super) fn run(args: &Check, context: &Context) -> Result<Exit, Failure> {
     }
     let warnings = config.as_ref().map(|config| config.warnings(&secrets, roles)).unwrap_or_default();
 
-    // What the configuration names is looked at once the configuration is good.
     let found = match &config {
-        Some(config) if args.online && faults.is_empty() => Some(doctor::look(config, context, roles)?),
-        _ => None,
+        _ if !args.online => None,
+        Some(config) => Some(doctor::look(config, context, roles)?),
+        None => Some(vec![doctor::Finding::unseen("store and connect", "the configuration")]),
     };
     let outcome = match (&found, faults.is_empty()) {
         (_, false) => Exit::BadConfiguration,

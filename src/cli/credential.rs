@@ -27,15 +27,17 @@ pub(super) const OUTCOME_PATIENCE: Duration = Duration::from_secs(120);
 
 impl From<ConnectError> for Failure {
     fn from(error: ConnectError) -> Self {
-        let words = crate::server::Failure::from(error);
-        Self::new(Exit::Failed, words.message().to_owned())
+        match in_own_words(&error) {
+            Some(words) => Self::new(Exit::Failed, words),
+            None => Self::new(Exit::Failed, error),
+        }
     }
 }
 
 pub(super) fn run(args: Credential, context: &Context) -> Result<Exit, Failure> {
     let config = context.load()?;
     telemetry::init(&LogSettings { filter: "warn".to_owned(), ..config.log() });
-    owner::check(&config)?;
+    owner::check(&config, context)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
         if let Credential::List { json } = args {
@@ -143,6 +145,22 @@ async fn change(args: Credential, connect: &Arc<Connect>) -> Result<String, Fail
             let client = connect.remove(client, None, &caller()).await?;
             Ok(format!("removed {client}\n"))
         }
+    }
+}
+
+/// What to do about an error, where the service's own answer would name requests instead of commands.
+fn in_own_words(error: &ConnectError) -> Option<String> {
+    match error {
+        ConnectError::NotFound(_) => Some(format!("{error}; `aiviary credential add` stores one")),
+        ConnectError::ClientRequired { some, more } => {
+            let names = some.iter().map(ClientId::as_str).collect::<Vec<_>>().join(", ");
+            let others = if *more { " and others" } else { "" };
+            Some(format!("{error}; name one with --client, of: {names}{others}"))
+        }
+        ConnectError::Unreadable { client, .. } => {
+            Some(format!("{error}; `aiviary credential add --client {client}` stores its token anew"))
+        }
+        _ => None,
     }
 }
 

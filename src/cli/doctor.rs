@@ -7,6 +7,7 @@ use super::{Context, Exit, Failure, owner};
 use crate::config::{Config, Role};
 use crate::crypto::{KeyId, Sealer};
 use crate::store::{self, CredentialStore, Mode, StoreError};
+use crate::telemetry::chain;
 
 /// What came of looking at one thing.
 pub(super) struct Finding {
@@ -24,9 +25,15 @@ impl Finding {
         Self { what: what.into(), wrong: Some((words.into(), Some(exit))) }
     }
 
+    /// Something that is not looked at until `what_first` is set right.
+    pub(super) fn unseen(what: impl Into<String>, what_first: &str) -> Self {
+        let words = format!("not looked at: {what_first} must be set right first");
+        Self { what: what.into(), wrong: Some((words, None)) }
+    }
+
     fn of_store(what: impl Into<String>, error: &StoreError) -> Self {
         let exit = if error.passes() { Exit::Unavailable } else { Exit::BadConfiguration };
-        Self::bad(what, exit, health::chain(error))
+        Self::bad(what, exit, chain(error))
     }
 
     pub(super) fn to_json(&self) -> Value {
@@ -52,25 +59,28 @@ pub(super) fn exit(findings: &[Finding]) -> Exit {
     first.into_iter().find(|exit| asked.contains(exit)).unwrap_or(Exit::Done)
 }
 
-/// Looks at the store and its keys for connect, and asks connect.
+/// Looks at the store and its keys for connect, and asks connect: at each as far as its own secrets are there.
 pub(super) fn look(config: &Config, context: &Context, roles: &[Role]) -> Result<Vec<Finding>, Failure> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
         let mut findings = Vec::new();
         if roles.contains(&Role::Connect) {
-            of_store(config, context, &mut findings).await?;
+            of_store(config, context, &mut findings).await;
         }
         of_connect(config, roles, &mut findings).await;
         Ok(findings)
     })
 }
 
-async fn of_store(config: &Config, context: &Context, findings: &mut Vec<Finding>) -> Result<(), Failure> {
-    if let Err(failure) = owner::check(config) {
+async fn of_store(config: &Config, context: &Context, findings: &mut Vec<Finding>) {
+    if let Err(failure) = owner::check(config, context) {
         findings.push(Finding::bad("the store's folder", Exit::Failed, failure.to_string().replacen("error: ", "", 1)));
-        return Ok(());
+        return;
     }
-    let settings = config.store_with(&context.secrets())?;
+    let Ok(settings) = config.store_with(&context.secrets()) else {
+        findings.push(Finding::unseen("the store", "NOCODB_TOKEN"));
+        return;
+    };
     let looked = store::inspect(&settings).await;
     let good = looked.iter().all(|found| found.wrong.is_none());
     findings.extend(looked.into_iter().map(|found| match &found.wrong {
@@ -78,32 +88,26 @@ async fn of_store(config: &Config, context: &Context, findings: &mut Vec<Finding
         Some(error) => Finding::of_store(found.what, error),
     }));
     if !good {
-        return Ok(());
+        return;
     }
     match store::open(&settings, Mode::Existing).await {
         Err(error) => findings.push(Finding::of_store("the store", &error)),
-        Ok(opened) => of_rows(config, context, &*opened, findings).await?,
+        Ok(opened) => of_rows(context, &*opened, findings).await,
     }
-    Ok(())
 }
 
 /// Which keys the rows need, and whether they are there.
-async fn of_rows(
-    config: &Config,
-    context: &Context,
-    opened: &dyn CredentialStore,
-    findings: &mut Vec<Finding>,
-) -> Result<(), Failure> {
+async fn of_rows(context: &Context, opened: &dyn CredentialStore, findings: &mut Vec<Finding>) {
     let rows = match opened.list().await {
         Ok(rows) => rows,
         Err(error) => {
             findings.push(Finding::of_store("the stored rows", &error));
-            return Ok(());
+            return;
         }
     };
     findings.push(Finding::good(format!("{} stored credentials", rows.len())));
-    let keys = config.connect(&context.secrets())?.encryption_keys;
-    let configured = Sealer::parse(&keys).map(|sealer| sealer.key_ids()).unwrap_or_default();
+    let keys = context.secrets().one("ENCRYPTION_KEY").ok().flatten();
+    let configured = keys.and_then(|keys| Sealer::parse(&keys.secret).ok()).map(|sealer| sealer.key_ids());
     let mut needed: Vec<(KeyId, Vec<String>)> = Vec::new();
     for row in rows {
         let row = match row {
@@ -126,14 +130,16 @@ async fn of_rows(
     }
     for (id, clients) in needed {
         let what = format!("key {id}");
-        findings.push(if configured.contains(&id) {
-            Finding::good(format!("{what}, of {} credentials", clients.len()))
-        } else {
-            let words = format!("is not in ENCRYPTION_KEY and seals the credentials of {}", clients.join(", "));
-            Finding::bad(what, Exit::BadConfiguration, words)
+        let count = format!("{what}, of {} credentials", clients.len());
+        findings.push(match &configured {
+            None => Finding::unseen(count, "ENCRYPTION_KEY"),
+            Some(configured) if configured.contains(&id) => Finding::good(count),
+            Some(_) => {
+                let words = format!("is not in ENCRYPTION_KEY and seals the credentials of {}", clients.join(", "));
+                Finding::bad(what, Exit::BadConfiguration, words)
+            }
         });
     }
-    Ok(())
 }
 
 /// Whether connect answers: MCP servers need it; for connect itself it is only worth knowing that it does not run.

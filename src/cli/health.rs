@@ -9,6 +9,7 @@ use crate::config::{Config, Role};
 use crate::exposure::{Exposure, ListenAt};
 use crate::roles::mcp::ConnectAt;
 use crate::server::{Readiness, addresses};
+use crate::telemetry::chain;
 
 /// What one role may take to answer, connection included.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -76,24 +77,13 @@ pub(super) async fn ask_connect(config: &Config) -> Outcome {
     }
 }
 
-/// An error and its causes in one line.
-pub(super) fn chain(error: &dyn std::error::Error) -> String {
-    let mut words = error.to_string();
-    let mut source = error.source();
-    while let Some(error) = source {
-        let _ = write!(words, ": {error}");
-        source = error.source();
-    }
-    words
-}
-
 /// Where `role` listens on this machine. A public listener does not carry the question.
 fn places(config: &Config, role: Role) -> Vec<Place> {
     let internal = config.listeners(role).iter().filter(|listener| listener.exposure == Exposure::Internal);
     let each = internal.flat_map(|listener| match &listener.at {
         ListenAt::Unix(path) => vec![Place::Unix(path.clone())],
-        at => {
-            let all = addresses(at, config.networks(role)).unwrap_or_default();
+        _ => {
+            let all = addresses(listener, config.networks(role)).unwrap_or_default();
             all.into_iter().map(|address| Place::Url(format!("http://{address}"))).collect()
         }
     });

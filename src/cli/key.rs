@@ -21,7 +21,7 @@ pub(super) fn generate() -> Result<Exit, Failure> {
 pub(super) fn rotate(context: &Context) -> Result<Exit, Failure> {
     let config = context.load()?;
     telemetry::init(&LogSettings { filter: "warn".to_owned(), ..config.log() });
-    owner::check(&config)?;
+    owner::check(&config, context)?;
     let settings = config.connect(&context.secrets())?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {

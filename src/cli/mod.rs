@@ -22,9 +22,12 @@ use std::sync::LazyLock;
 
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand};
+use nix::sys::prctl;
+use nix::sys::resource::{Resource, setrlimit};
 
 use crate::config::{Config, Environment, Faults, Role, Secrets};
 use crate::platforms::Platform;
+use crate::telemetry::chain;
 
 /// Version and target, as `--version` says it.
 static VERSION: LazyLock<String> = LazyLock::new(|| {
@@ -356,13 +359,7 @@ impl fmt::Display for Failure {
         if self.error.is::<Faults>() {
             return self.error.fmt(f);
         }
-        write!(f, "error: {}", self.error)?;
-        let mut source = self.error.source();
-        while let Some(error) = source {
-            write!(f, ": {error}")?;
-            source = error.source();
-        }
-        Ok(())
+        write!(f, "error: {}", chain(&*self.error))
     }
 }
 
@@ -406,9 +403,17 @@ pub fn say(words: &str) {
     let _ = writeln!(io::stderr(), "{words}");
 }
 
+/// No core file, and no other process of this user may look into this one: services and commands alike hold keys. A
+/// sandbox that forbids one of the two is stricter itself.
+fn keep_memory_private() {
+    let _ = prctl::set_dumpable(false);
+    let _ = setrlimit(Resource::RLIMIT_CORE, 0, 0);
+}
+
 /// Runs the command line of this process.
 #[must_use]
 pub fn main() -> ExitCode {
+    keep_memory_private();
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) => {

@@ -5,18 +5,16 @@ use std::path::Path;
 use std::time::Duration;
 
 use futures_util::StreamExt as _;
-use nix::sys::prctl;
-use nix::sys::resource::{Resource, setrlimit};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
-use tracing::{debug, info, warn};
+use tracing::{info, warn};
 
 use super::{Context, Exit, Failure, Serve, print};
 use crate::config::{Config, Role, Secrets};
 use crate::exposure::Peer;
 use crate::platforms::Platform;
 use crate::roles::{StartError, connect, mcp, sandbox};
-use crate::server::{self, Caller, Local};
+use crate::server::{self, Caller, Listening};
 use crate::telemetry;
 
 impl From<StartError> for Failure {
@@ -46,26 +44,15 @@ pub(super) fn run(args: Serve, context: &Context) -> Result<Exit, Failure> {
         Some(data) => config.in_sandbox(data, &context.environment)?,
         None => (config, secrets),
     };
-    config.check_secrets(&secrets, &roles)?;
+    config.check_roles(&secrets, &roles)?;
     telemetry::init(&config.log());
     info!(version = env!("CARGO_PKG_VERSION"), configuration = %config.chosen(), "aiviary starts");
     for warning in config.warnings(&secrets, &roles) {
         warn!("{warning}");
     }
-    keep_memory_private();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     runtime.block_on(serve(&config, &secrets, &roles, data))?;
     Ok(Exit::Done)
-}
-
-/// No core file, and no other process of this user may look into this one. A sandbox that forbids it is stricter.
-fn keep_memory_private() {
-    if let Err(error) = prctl::set_dumpable(false) {
-        debug!(%error, "cannot make the process undumpable");
-    }
-    if let Err(error) = setrlimit(Resource::RLIMIT_CORE, 0, 0) {
-        debug!(%error, "cannot set the core limit");
-    }
 }
 
 async fn serve(config: &Config, secrets: &Secrets, roles: &[Role], data: Option<&Path>) -> Result<(), Failure> {
@@ -91,10 +78,10 @@ async fn serve(config: &Config, secrets: &Secrets, roles: &[Role], data: Option<
             Role::MetaAds => Running::Mcp(mcp::start(config.mcp(Platform::MetaAds, secrets)?).await?),
             Role::Sandbox => Running::Sandbox(sandbox::start(config.sandbox()).await?),
         };
-        bound.extend(running.addresses().into_iter().map(|address| (role, address)));
+        bound.extend(running.listening().addresses().into_iter().map(|address| (role, address)));
         ready.push((role, running));
     }
-    let watched = ready.last().and_then(|(_, running)| running.local());
+    let watched = ready.last().and_then(|(_, running)| running.listening().local());
     for (_, running) in ready {
         serving.spawn(running.serve(stop.clone()));
     }
@@ -148,19 +135,11 @@ enum Running {
 }
 
 impl Running {
-    fn addresses(&self) -> Vec<SocketAddr> {
+    fn listening(&self) -> &Listening {
         match self {
-            Self::Connect(running) => running.addresses(),
-            Self::Mcp(running) => running.addresses(),
-            Self::Sandbox(running) => running.addresses(),
-        }
-    }
-
-    fn local(&self) -> Option<Local> {
-        match self {
-            Self::Connect(running) => running.local(),
-            Self::Mcp(running) => running.local(),
-            Self::Sandbox(running) => running.local(),
+            Self::Connect(running) => running.listening(),
+            Self::Mcp(running) => running.listening(),
+            Self::Sandbox(running) => running.listening(),
         }
     }
 

@@ -24,7 +24,11 @@ impl From<StoreError> for Failure {
 pub(super) fn run(args: Store, context: &Context) -> Result<Exit, Failure> {
     let config = context.load()?;
     telemetry::init(&LogSettings { filter: "error".to_owned(), ..config.log() });
-    owner::check(&config)?;
+    // A NocoDB has no folder, and to make its table takes no file beside it.
+    let is_elsewhere = matches!(args, Store::Init { .. }) && matches!(config.store().url, Url::NocoDb { .. });
+    if !is_elsewhere {
+        owner::check(&config, context)?;
+    }
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
         match args {
@@ -101,8 +105,8 @@ async fn make_token(settings: &Settings, context: &Context, did: &mut Vec<String
 
 /// Where the token goes: the file that is to hold it, else one in the state folder.
 fn token_file(environment: &Environment) -> PathBuf {
-    let set = |name| environment.get(name).filter(|value| !value.is_empty()).map(PathBuf::from);
-    set("NOCODB_TOKEN_FILE").unwrap_or_else(|| set("STATE_DIRECTORY").unwrap_or_default().join("nocodb_token"))
+    let named = environment.get("NOCODB_TOKEN_FILE").filter(|value| !value.is_empty()).map(PathBuf::from);
+    named.unwrap_or_else(|| environment.state_folder().unwrap_or_default().join("nocodb_token"))
 }
 
 /// A file of mode 0600 that takes its place when it is whole.
@@ -149,7 +153,7 @@ async fn copy(to: &str, config: &Config, context: &Context) -> Result<Exit, Fail
     }
     let mut target = Settings { url, token: None, ..config.store() };
     match &target.url {
-        Url::Sqlite(file) => owner::check_file(file)?,
+        Url::Sqlite(file) => owner::check_file(file, context)?,
         Url::NocoDb { .. } => {
             let found = secrets.one("NOCODB_TOKEN")?;
             target.token = found.map(|found| Arc::new(found.secret));
@@ -179,4 +183,22 @@ async fn copy(to: &str, config: &Config, context: &Context) -> Result<Exit, Fail
         done.unreadable.len()
     ));
     Ok(if done.unreadable.is_empty() { Exit::Done } else { Exit::Failed })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_new_token_goes_where_it_is_read_or_into_the_first_state_folder() {
+        for (variables, file) in [
+            (&[][..], "nocodb_token"),
+            (&[("STATE_DIRECTORY", "")], "nocodb_token"),
+            (&[("STATE_DIRECTORY", "/var/lib/a:/var/lib/b")], "/var/lib/a/nocodb_token"),
+            (&[("STATE_DIRECTORY", "/var/lib/a"), ("NOCODB_TOKEN_FILE", "/etc/token")], "/etc/token"),
+        ] {
+            let environment: Environment = variables.iter().copied().collect();
+            assert_eq!(token_file(&environment), Path::new(file), "{variables:?}");
+        }
+    }
 }

@@ -27,12 +27,12 @@ pub use self::sources::Environment;
 use self::sources::Sources;
 use crate::clock::Clock;
 use crate::credential::ClientId;
-use crate::exposure::{Exposure, ListenAt, Listener, Rules, is_internal};
+use crate::exposure::{Exposure, ListenAt, Listener, Rules, is_internal, is_internal_prefix};
 use crate::platforms::Platform;
 use crate::roles::mcp::ConnectAt;
 use crate::roles::{connect, mcp, sandbox};
 use crate::telemetry::LogSettings;
-use crate::tool::Writes;
+use crate::tool::{Access, Writes};
 use crate::{graph, server, store};
 
 /// Read where neither `--config` nor `AIVIARY_CONFIG` names a file.
@@ -129,6 +129,8 @@ pub struct Config {
     budgets: Vec<Budget>,
     graph: graph::Settings,
     sandbox: Vec<Listener>,
+    /// Listeners of two roles that cannot be bound together: a fault for whoever runs both.
+    collisions: Vec<([Role; 2], Fault)>,
     seed: u64,
     log: LogSettings,
 }
@@ -167,7 +169,7 @@ impl Config {
             _ => None,
         };
         let sources = Sources::new(file, environment)?;
-        let mut reader = Reader { sources, faults: Vec::new(), state: environment.path("STATE_DIRECTORY") };
+        let mut reader = Reader { sources, faults: Vec::new(), state: environment.state_folder() };
         let raw = reader.merge()?;
         let config = reader.read(chosen, &raw);
         Faults::check(reader.faults)?;
@@ -347,7 +349,7 @@ impl Config {
         let internal = |listener: &&Listener| listener.exposure == Exposure::Internal;
         let base = |listeners: &[Listener]| {
             let all = listeners.iter().filter(internal);
-            let mut addresses = all.flat_map(|listener| server::addresses(&listener.at, &networks).unwrap_or_default());
+            let mut addresses = all.flat_map(|listener| server::addresses(listener, &networks).unwrap_or_default());
             addresses.next().map(|address| format!("http://{address}"))
         };
         let graph = base(&self.sandbox).ok_or_else(|| {
@@ -375,13 +377,14 @@ impl Config {
         Ok((self, secrets))
     }
 
-    /// Everything that is wrong with the secrets of `roles`.
+    /// Everything that keeps `roles` from running together: their listeners and their secrets.
     ///
     /// # Errors
     /// Just that.
-    pub fn check_secrets(&self, secrets: &Secrets, roles: &[Role]) -> Result<(), Faults> {
-        let mut faults: Vec<Fault> =
-            check_secrets(secrets, roles, self.is_exposed()).err().into_iter().flatten().collect();
+    pub fn check_roles(&self, secrets: &Secrets, roles: &[Role]) -> Result<(), Faults> {
+        let together = self.collisions.iter().filter(|(of, _)| of.iter().all(|role| roles.contains(role)));
+        let mut faults: Vec<Fault> = together.map(|(_, fault)| fault.clone()).collect();
+        faults.extend(check_secrets(secrets, roles, self.is_exposed()).err().into_iter().flatten());
         if roles.contains(&Role::Connect) {
             faults.extend(self.store_with(secrets).err().into_iter().flatten());
         }
@@ -390,12 +393,28 @@ impl Config {
 
     /// Whether strangers can reach a listener of connect.
     fn is_exposed(&self) -> bool {
-        self.public().any(|at| !matches!(at, ListenAt::Address(address) if address.ip().to_canonical().is_loopback()))
+        let is_loopback =
+            |at: &ListenAt| matches!(at, ListenAt::Address(address) if address.ip().to_canonical().is_loopback());
+        self.public().any(|listener| !is_loopback(&listener.at))
     }
 
-    fn public(&self) -> impl Iterator<Item = &ListenAt> {
+    fn public(&self) -> impl Iterator<Item = &Listener> {
         let all = self.connect.listeners.iter().filter(|listener| listener.exposure == Exposure::Public);
-        all.map(|listener| &listener.at).filter(|at| !matches!(at, ListenAt::Unix(_)))
+        all.filter(|listener| !matches!(listener.at, ListenAt::Unix(_)))
+    }
+
+    /// Whether a public listener of connect has internal addresses alone. An interface that has none yet may get others.
+    fn is_private(&self, listener: &Listener) -> bool {
+        let more = &self.connect.rules.networks;
+        match &listener.at {
+            ListenAt::Unix(_) => true,
+            ListenAt::Address(address) => is_internal(address.ip(), more),
+            ListenAt::Prefix(prefix, _) => is_internal_prefix(prefix, more),
+            ListenAt::Interface(..) => {
+                let all = server::addresses(listener, more).unwrap_or_default();
+                !all.is_empty() && all.iter().all(|address| is_internal(address.ip(), more))
+            }
+        }
     }
 
     /// What is worth a word for whoever runs `roles`, though nothing is wrong.
@@ -403,17 +422,12 @@ impl Config {
     pub fn warnings(&self, secrets: &Secrets, roles: &[Role]) -> Vec<String> {
         let mut warnings = secrets.warnings(roles);
         if roles.contains(&Role::Connect) {
-            for at in self.public() {
-                let private = match at {
-                    ListenAt::Address(address) => is_internal(address.ip(), &self.connect.rules.networks),
-                    _ => true,
-                };
-                if !private {
-                    warnings.push(format!(
-                        "connect.public: {at} speaks plain http: keys and tokens travel in clear unless a proxy with \
-                         TLS stands before it"
-                    ));
-                }
+            for listener in self.public().filter(|listener| !self.is_private(listener)) {
+                warnings.push(format!(
+                    "connect.public: {} speaks plain http: keys and tokens travel in clear unless a proxy with TLS \
+                     stands before it",
+                    listener.at
+                ));
             }
             let tcp = |listener: &Listener| {
                 listener.exposure == Exposure::Internal && !matches!(listener.at, ListenAt::Unix(_))
@@ -425,12 +439,22 @@ impl Config {
                 );
             }
         }
-        for platform in Platform::ALL {
-            let (role, offer) = (Role::from(platform), self.offer(platform));
-            if roles.contains(&role) && offer.writes != Writes::Off && !secrets.has("MCP_API_KEY") {
+        for platform in Platform::ALL.into_iter().filter(|platform| roles.contains(&Role::from(*platform))) {
+            let Offer { tools, writes, .. } = self.offer(platform);
+            let name = platform.name();
+            // Unknown names are refused at load.
+            let Ok(offered) = mcp::Offer::new(platform, platform.catalogue(), tools, *writes) else { continue };
+            if offered.tools().is_empty() {
                 warnings.push(format!(
-                    "MCP_API_KEY: is not set: each process that reaches the listener of {} may change the account",
-                    role.name()
+                    "mcp.{}.tools: leaves {name} without any tool: begin the list with \"*\" or with what is wanted, and \
+                     set writes for tools that write",
+                    name.replace('-', "_")
+                ));
+            }
+            let may_write = offered.tools().iter().any(|tool| tool.access != Access::Read);
+            if may_write && !secrets.has("MCP_API_KEY") {
+                warnings.push(format!(
+                    "MCP_API_KEY: is not set: each process that reaches the listener of {name} may change the account"
                 ));
             }
         }
@@ -457,9 +481,15 @@ fn choose(named: Option<&Path>, environment: &Environment) -> Result<(Chosen, Op
         (None, Some(path)) => (PathBuf::from(path), "AIVIARY_CONFIG"),
         (None, None) => (PathBuf::from(USUAL_FILE), "the usual place"),
     };
+    if path.as_os_str().is_empty() {
+        return Err(Fault::new(by, "is empty", "name a file, or take it away").into());
+    }
     match std::fs::read_to_string(&path) {
         Ok(text) => Ok((Chosen::File(path, by), Some(text))),
         Err(error) if by == "the usual place" && error.kind() == ErrorKind::NotFound => Ok((Chosen::Defaults, None)),
+        Err(error) if error.kind() == ErrorKind::InvalidData => {
+            Err(Fault::new(by, format!("{} is not UTF-8", path.display()), "save it as UTF-8 text").into())
+        }
         Err(error) => {
             let what = format!("{} cannot be read: {error}", path.display());
             Err(Fault::new(by, what, "name a file that this user can read").into())

@@ -2,7 +2,7 @@
 
 use std::ffi::OsString;
 use std::net::IpAddr;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
@@ -13,10 +13,11 @@ use super::error::{Fault, Faults};
 use super::raw::{Kind, Leaf, Raw, Section};
 use super::secrets::SECRETS;
 use super::sources::{Part, Sources};
-use super::{Budget, Chosen, Config, Offer, Setting, Shared, defaults};
+use super::{Budget, Chosen, Config, Offer, Role, Setting, Shared, defaults};
 use crate::credential::ClientId;
-use crate::exposure::{Exposure, ListenAt, Listener, Rules, check_listener, is_internal};
-use crate::roles::mcp::ConnectAt;
+use crate::exposure::{self, BaseUrlError, Exposure, ListenAt, Listener, Rules, check_listener};
+use crate::platforms::Platform;
+use crate::roles::mcp::{ConnectAt, UnknownTool, check_tool};
 use crate::telemetry::{LogFormat, LogSettings, check_filter};
 use crate::tool::Writes;
 use crate::{graph, store};
@@ -209,10 +210,10 @@ impl Reader {
     }
 
     fn in_state(&self, path: PathBuf) -> PathBuf {
-        let Some(state) = &self.state else { return path };
-        // systemd separates several by colons; ours is the first.
-        let text = state.to_string_lossy();
-        Path::new(text.split(':').next().unwrap_or_default()).join(path)
+        match &self.state {
+            Some(state) => state.join(path),
+            None => path,
+        }
     }
 
     fn url(&mut self, path: &str, leaf: &Leaf<String>, names: bool, more: &[IpNet]) -> String {
@@ -230,6 +231,7 @@ impl Reader {
 
     fn offer(
         &mut self,
+        platform: Platform,
         path: &str,
         listen: &Leaf<Vec<String>>,
         writes: &Leaf<String>,
@@ -247,8 +249,12 @@ impl Reader {
                 let bare = text.strip_prefix('-').unwrap_or(text);
                 let fits = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || matches!(b, b'_' | b'*');
                 let fits = !bare.is_empty() && bare.bytes().all(fits);
-                let help = "write a tool's name, a pattern as in \"get_*\", or either with - before it";
-                if fits { Ok(text.to_owned()) } else { Err(wrong(format!("{} is no tool", shown(text)), help)) }
+                if !fits {
+                    let help = "write a tool's name, a pattern as in \"get_*\", or either with - before it";
+                    return Err(wrong(format!("{} is no tool", shown(text)), help));
+                }
+                let unknown = |error: UnknownTool| wrong(error.to_string(), error.help(platform));
+                check_tool(text, platform.catalogue()).map_err(unknown).map(|()| text.to_owned())
             }),
         }
     }
@@ -280,7 +286,6 @@ impl Reader {
         let networks = self.networks("connect.internal_networks", &connect.internal_networks);
         let mut listeners = self.listeners("connect.internal", &connect.internal, Exposure::Internal, &networks);
         listeners.extend(self.listeners("connect.public", &connect.public, Exposure::Public, &networks));
-        self.collisions(&listeners);
         let hosts = self.hosts("connect.internal_hosts", &connect.internal_hosts);
         let connect = Shared {
             listeners,
@@ -326,11 +331,11 @@ impl Reader {
                 Some(_) => Err(wrong("is no absolute path", "write it as in \"unix:/run/aiviary/connect.sock\"")),
                 None => base_url(text, true, &more).map(ConnectAt::Url),
             });
-        let instagram = &mcp.instagram;
-        let instagram = self.offer("mcp.instagram", &instagram.listen, &instagram.writes, &instagram.tools, &more);
-        let ads = &mcp.meta_ads;
-        let meta_ads = self.offer("mcp.meta_ads", &ads.listen, &ads.writes, &ads.tools, &more);
-        let budgets = self.each("mcp.meta_ads.max_daily_budget", &ads.max_daily_budget, |_, text| budget(text));
+        let own = &mcp.instagram;
+        let instagram = self.offer(Platform::Instagram, "mcp.instagram", &own.listen, &own.writes, &own.tools, &more);
+        let own = &mcp.meta_ads;
+        let meta_ads = self.offer(Platform::MetaAds, "mcp.meta_ads", &own.listen, &own.writes, &own.tools, &more);
+        let budgets = self.each("mcp.meta_ads.max_daily_budget", &own.max_daily_budget, |_, text| budget(text));
         for (index, budget) in budgets.iter().enumerate() {
             if budgets[..index].iter().any(|earlier| earlier.currency == budget.currency) {
                 let what = format!("{} stands twice", budget.currency);
@@ -381,13 +386,20 @@ impl Reader {
             },
         };
         let listeners = self.listeners("sandbox.listen", &sandbox.listen, Exposure::Internal, &more);
+        let collisions = self.collisions(&[
+            (Role::Connect, &connect.listeners),
+            (Role::Instagram, &instagram.listeners),
+            (Role::MetaAds, &meta_ads.listeners),
+            (Role::Sandbox, &listeners),
+        ]);
+        let (own, collisions): (Vec<_>, Vec<_>) = collisions.into_iter().partition(|([one, other], _)| one == other);
+        self.faults.extend(own.into_iter().map(|(_, fault)| fault));
         let seed = self.take("sandbox.seed", &sandbox.seed);
         let log = LogSettings {
             format: self.one_of("log.format", &log.format, &[("text", LogFormat::Text), ("json", LogFormat::Json)]),
             filter: self
                 .parse("log.filter", &log.filter, Part::Value, |text| {
-                    let help = "write a level as in \"info\", or several as in \"info,aiviary=debug\"";
-                    let what = |error| wrong(format!("{} is no filter: {error}", shown(text)), help);
+                    let what = |(what, help)| wrong(format!("{} is no filter: {what}", shown(text)), help);
                     check_filter(text).map(|()| text.to_owned()).map_err(what)
                 })
                 .unwrap_or_default(),
@@ -413,29 +425,37 @@ impl Reader {
             budgets,
             graph,
             sandbox: listeners,
+            collisions,
             seed,
             log,
         }
     }
 
-    /// Two listeners of one role that no system binds together: the same address, or a wildcard beside one of its own.
-    fn collisions(&mut self, listeners: &[Listener]) {
-        for (index, listener) in listeners.iter().enumerate() {
-            let ListenAt::Address(this) = listener.at else { continue };
-            let clash = listeners[..index].iter().find(|earlier| match earlier.at {
-                ListenAt::Address(that) => {
-                    let wild = |ip: IpAddr| ip.is_unspecified();
-                    this.port() == that.port()
-                        && this.port() != 0
-                        && (this.ip() == that.ip() || wild(this.ip()) || wild(that.ip()))
-                }
-                _ => false,
-            });
-            if let Some(earlier) = clash {
-                let what = format!("{this} takes the port of {}, {}", earlier.key, earlier.at);
-                self.note(&listener.key, Part::Value, wrong(what, "name another port, or one address instead of all"));
+    /// Each two listeners of these roles that no system binds together, with the roles that they are of.
+    fn collisions(&self, roles: &[(Role, &[Listener])]) -> Vec<([Role; 2], Fault)> {
+        let all: Vec<(Role, &Listener)> =
+            roles.iter().flat_map(|(role, listeners)| listeners.iter().map(|listener| (*role, listener))).collect();
+        let mut found = Vec::new();
+        for (index, (role, listener)) in all.iter().enumerate() {
+            for (other, earlier) in all[..index].iter().filter(|(_, earlier)| collide(&listener.at, &earlier.at)) {
+                let what = format!("{} takes the place of {}, {}", listener.at, earlier.key, earlier.at);
+                let help = "name another port, or one address instead of all";
+                found.push(([*other, *role], self.sources.fault(&listener.key, Part::Value, what, help)));
             }
         }
+        found
+    }
+}
+
+/// Whether no system binds the two together: the same place, or a wildcard beside an address with its port.
+fn collide(this: &ListenAt, that: &ListenAt) -> bool {
+    match (this, that) {
+        (ListenAt::Address(this), ListenAt::Address(that)) => {
+            let wild = this.ip().is_unspecified() || that.ip().is_unspecified();
+            this.port() == that.port() && this.port() != 0 && (wild || this.ip() == that.ip())
+        }
+        (ListenAt::Prefix(_, 0) | ListenAt::Interface(_, 0), _) => false,
+        _ => this == that,
     }
 }
 
@@ -478,34 +498,16 @@ fn or(words: &[String]) -> String {
     }
 }
 
-/// A base URL without its last slash: https, or plain http to what is near. `names` takes names of one label too, as
-/// containers have them: no public host has such a one.
+/// As [`exposure::base_url`].
 fn base_url(text: &str, names: bool, more: &[IpNet]) -> Result<String, Wrong> {
-    let no_url = || wrong("is no URL", "write it as in \"https://host\", without user, query and fragment");
-    let url: hyper::Uri = text.parse().map_err(|_| no_url())?;
-    let (Some(scheme), Some(authority)) = (url.scheme_str(), url.authority()) else { return Err(no_url()) };
-    if authority.as_str().contains('@') || url.query().is_some() || text.contains('#') || authority.host().is_empty() {
-        return Err(no_url());
-    }
-    let host = authority.host().trim_start_matches('[').trim_end_matches(']');
-    let near = match host.parse::<IpAddr>() {
-        Ok(ip) => is_internal(ip, more),
-        Err(_) => {
-            host == "localhost" || names && !host.contains('.') && host.starts_with(|c: char| c.is_ascii_alphabetic())
-        }
+    let fault = |error: BaseUrlError| {
+        let help = match error {
+            BaseUrlError::NoUrl => "write it as in \"https://host\", without user, query and fragment",
+            BaseUrlError::NotNear => "write https; plain http is for loopback and private addresses",
+        };
+        wrong(format!("is {error}"), help)
     };
-    match scheme {
-        "https" => {}
-        "http" if near => {}
-        "http" => {
-            return Err(wrong(
-                "is plain http to a host that is not near",
-                "write https; plain http is for loopback and private addresses",
-            ));
-        }
-        _ => return Err(no_url()),
-    }
-    Ok(text.trim_end_matches('/').to_owned())
+    exposure::base_url(text, names, more).map_err(fault)
 }
 
 fn origin(text: &str) -> Result<String, Wrong> {
@@ -533,34 +535,6 @@ fn budget(text: &str) -> Result<Budget, Wrong> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn plain_http_stays_near() {
-        for good in
-            ["https://a.example", "http://127.0.0.1:1/x", "http://[::1]:1", "http://10.0.0.1", "http://localhost:1"]
-        {
-            assert_eq!(base_url(good, false, &[]), Ok(good.to_owned()));
-        }
-        assert_eq!(base_url("http://aiviary-connect:3006/", true, &[]), Ok("http://aiviary-connect:3006".to_owned()));
-        for bad in [
-            "http://aiviary-connect:3006",
-            "http://a.example",
-            "http://8.8.8.8",
-            "http://127.1",
-            "ftp://a",
-            "a",
-            "",
-            "https://user@a.example",
-            "https://a.example?b",
-            "https://a.example#b",
-            "http://127.0.0.1.example",
-        ] {
-            assert!(base_url(bad, false, &[]).is_err(), "{bad}");
-        }
-        for bad in ["http://0x08080808", "http://134744072"] {
-            assert!(base_url(bad, true, &[]).is_err(), "{bad}");
-        }
-    }
 
     #[test]
     fn the_nearest_key_is_the_one_meant() {

@@ -3,12 +3,16 @@
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
 use std::ops::Range;
+use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use super::error::{Excerpt, Fault, Faults, Place};
+
+/// What the names of variables begin with that set keys of the configuration.
+const SETTING: &str = "AIVIARY__";
 
 /// A snapshot of the environment, so that nothing else reads the process's own. Holds secrets: no `Debug`.
 #[derive(Clone, Default)]
@@ -25,6 +29,21 @@ impl Environment {
     #[must_use]
     pub fn get(&self, name: &str) -> Option<&OsStr> {
         self.0.get(OsStr::new(name)).map(OsString::as_os_str)
+    }
+
+    /// The variables that set keys of the configuration, with their values.
+    pub fn settings(&self) -> impl Iterator<Item = (&str, &OsStr)> {
+        let named = self.0.iter().filter_map(|(name, value)| Some((name.to_str()?, value.as_os_str())));
+        named.filter(|(name, _)| name.starts_with(SETTING))
+    }
+
+    /// The folder of what outlives a restart, where a service manager gives one: of several, which systemd separates by
+    /// colons, ours is the first.
+    #[must_use]
+    pub fn state_folder(&self) -> Option<PathBuf> {
+        let all = self.get("STATE_DIRECTORY")?.as_bytes();
+        let first = all.split(|b| *b == b':').next().filter(|first| !first.is_empty())?;
+        Some(OsStr::from_bytes(first).into())
     }
 
     /// The path in `name`; an empty one counts as none.
@@ -70,7 +89,7 @@ impl Sources {
     pub fn new(file: Option<(&Path, String)>, environment: &Environment) -> Result<Self, Faults> {
         let variables = environment.0.iter().filter_map(|(name, value)| {
             let name = name.to_str()?;
-            let path = name.strip_prefix("AIVIARY__")?.to_ascii_lowercase().replace("__", ".");
+            let path = name.strip_prefix(SETTING)?.to_ascii_lowercase().replace("__", ".");
             Some((path, (name.to_owned(), value.clone())))
         });
         let mut sources = Self { file: None, variables: variables.collect() };

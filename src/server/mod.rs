@@ -40,7 +40,7 @@ use tracing::{debug, error, warn};
 use crate::exposure::{Exposure, Peer, Refusal, Rules};
 use crate::telemetry::Metrics;
 
-pub use bind::{BindError, Bound, Local, addresses, bind};
+pub use bind::{BindError, Bound, Listening, Local, addresses, bind};
 pub use call::{Call, Caller};
 pub use keys::{Keys, KeysError};
 pub use ready::{Readiness, announce_ready, announce_stopping, watchdog};
@@ -127,15 +127,15 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 /// A role's listeners with what answers on them.
 pub struct Server<A: App> {
     app: Arc<A>,
-    bound: Vec<Bound>,
+    listening: Listening,
     internal: Limits,
 }
 
 impl<A: App> Server<A> {
     /// Joins bound listeners and a role; `internal` bounds the internal ones.
     #[must_use]
-    pub fn new(bound: Vec<Bound>, app: Arc<A>, internal: Limits) -> Self {
-        Self { app, bound, internal }
+    pub fn new(listening: Listening, app: Arc<A>, internal: Limits) -> Self {
+        Self { app, listening, internal }
     }
 
     /// Serves until `stop`, then lets running requests finish for `drain`.
@@ -145,7 +145,7 @@ impl<A: App> Server<A> {
         let ids = Arc::new(RequestIds::default());
         let gateways = Arc::new(Gateways::of_this_machine());
         let mut loops = JoinSet::new();
-        for bound in self.bound {
+        for bound in self.listening {
             let limits = match bound.exposure {
                 Exposure::Public => Limits::PUBLIC,
                 Exposure::Internal => self.internal,

@@ -16,6 +16,7 @@ use tracing::{error, warn};
 
 use super::KeyKind;
 use crate::exposure::Refusal;
+use crate::telemetry;
 
 /// The body of an answer.
 pub type Body = BoxBody<Bytes, std::convert::Infallible>;
@@ -185,13 +186,7 @@ impl Failure {
     /// The whole chain, once.
     pub(super) fn log(&self, request_id: &str) {
         let Some(cause) = &self.0.cause else { return };
-        let mut chain = cause.to_string();
-        let mut next = cause.source();
-        while let Some(cause) = next {
-            chain.push_str(": ");
-            chain.push_str(&cause.to_string());
-            next = cause.source();
-        }
+        let chain = telemetry::chain(&**cause);
         if self.0.status.is_server_error() {
             error!(request_id, code = self.0.code, cause = chain, "{}", self.0.message);
         } else {

@@ -302,6 +302,19 @@ mod tests {
     }
 
     #[test]
+    fn settings_are_shown_without_any_secret() {
+        for secret in ["nocodb+https://user:hidden@a.example", "nocodb+https://hidden@a.example"] {
+            let error = secret.parse::<Url>().unwrap_err();
+            assert!(!format!("{error} {error:?}").contains("hidden"), "{error}");
+        }
+        let url: Url = "nocodb+https://a.example".parse().unwrap();
+        let token = Some(Arc::new(Secret::new("hidden".to_owned())));
+        let settings = Settings { url, token, ..Settings::sqlite("a.db") };
+        let shown = format!("{settings:?} {:#?} {}", settings, settings.url);
+        assert!(shown.contains("https://a.example") && !shown.contains("hidden"), "{shown}");
+    }
+
+    #[test]
     fn table_names_keep_to_their_grammar() {
         for good in ["a", "_", "meta_credentials", "T9", &"x".repeat(64)] {
             assert_eq!(check_table(good), Ok(()), "{good}");

@@ -11,15 +11,4 @@ mod fake;
 mod faults;
 mod real;
 
-use std::error::Error;
-
-/// An error and its causes in one line.
-fn chain(error: &dyn Error) -> String {
-    let mut words = error.to_string();
-    let mut source = error.source();
-    while let Some(error) = source {
-        words.push_str(&format!(": {error}"));
-        source = error.source();
-    }
-    words
-}
+use aiviary::telemetry::chain;

@@ -16,6 +16,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio_util::sync::CancellationToken;
 
 use crate::binary::{self, BIN, Service};
+use crate::support::skipped::skipped;
 use crate::support::wire::{RawAnswer, TOKEN_MARK, Wire, ask, request};
 use crate::support::{API_KEY, ENCRYPTION_KEY, Fixture, Roles, sample};
 
@@ -490,7 +491,7 @@ fn binary_for_all(folder: &std::path::Path) -> std::path::PathBuf {
 #[tokio::test]
 async fn the_kernel_keeps_a_foreign_user_out_of_the_unix_socket() {
     if !nix::unistd::geteuid().is_root() {
-        eprintln!("skipped: only root can become another user");
+        skipped("only root can become another user");
         return;
     }
     let open = tempfile::tempdir().unwrap();
@@ -507,7 +508,7 @@ async fn the_kernel_keeps_a_foreign_user_out_of_the_unix_socket() {
     let listeners = vec![listener(&at), listener("127.0.0.1:0")];
     let settings = connect::Settings { listeners, ..fixture.connect_settings() };
     let running = connect::start(settings).await.unwrap();
-    let tcp = running.addresses()[0];
+    let tcp = running.listening().addresses()[0];
     let stop = CancellationToken::new();
     let serving = tokio::spawn(running.serve(stop.clone()));
     assert_eq!(std::fs::metadata(&socket).unwrap().permissions().mode() & 0o777, 0o660);
@@ -600,25 +601,30 @@ impl Drop for Networks {
 #[tokio::test]
 async fn an_interface_serves_its_private_addresses_to_private_peers_and_tells_of_the_gateway() {
     let Some(networks) = Networks::make("inside0") else {
-        eprintln!("skipped: this process may not make network namespaces");
+        skipped("this process may not make network namespaces");
         return;
     };
     let folder = tempfile::tempdir().unwrap();
     let secrets = [("ENCRYPTION_KEY", ENCRYPTION_KEY), ("VM_API_KEY", API_KEY)];
-    let serve = |internal: &str| {
+    let serve = |internal: &str, public: &str| {
         let mut command = Command::new("ip");
         command.args(["netns", "exec", &networks.here, BIN]);
-        let variables = [&secrets[..], &[("AIVIARY__CONNECT__INTERNAL", internal)]].concat();
+        let listeners = [("AIVIARY__CONNECT__INTERNAL", internal), ("AIVIARY__CONNECT__PUBLIC", public)];
+        let variables = [&secrets[..], &listeners].concat();
         binary::dress(&mut command, folder.path(), &["serve", "connect"], &variables);
         command.env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin");
         command
     };
     // Not there yet: a unit tries again.
     for internal in ["inside0:3006", "nosuch0:3006", "10.9.9.0/24:3006"] {
-        let (exit, said) = binary::said(&serve(internal).output().unwrap());
+        let (exit, said) = binary::said(&serve(internal, "").output().unwrap());
         assert_eq!(exit, 69, "{internal}: {said}");
         assert!(said.contains("connect.internal[0]") && said.contains("no internal address"), "{said}");
     }
+    networks.here("link set lo up");
+    let (exit, said) = binary::said(&serve("127.0.0.1:3006", "inside0:3026").output().unwrap());
+    assert_eq!(exit, 69, "{said}");
+    assert!(said.contains("connect.public[0]") && said.contains("no address for inside0:3026"), "{said}");
 
     for (end, address) in [
         (true, "10.9.9.1/24"),
@@ -634,7 +640,6 @@ async fn an_interface_serves_its_private_addresses_to_private_peers_and_tells_of
         }
     }
     networks.here("addr add fd00:9::1/64 dev inside0 nodad");
-    networks.here("link set lo up");
     networks.here("link set inside0 up");
     networks.there("link set there up");
     networks.here("route add default via 10.9.9.254");
@@ -642,7 +647,7 @@ async fn an_interface_serves_its_private_addresses_to_private_peers_and_tells_of
     networks.there("route add 10.9.9.2/32 dev there src 203.0.113.5");
     networks.there("route add 198.51.100.0/24 dev there src 10.9.9.254");
 
-    let mut service = Service::start(&mut serve("inside0:3006,10.9.9.0/25:3016"));
+    let mut service = Service::start(&mut serve("inside0:3006,10.9.9.0/25:3016", "inside0:3026,198.51.100.0/24:3036"));
     service.wait_for("connect listens on");
     // All listeners are bound before the first line of them.
     let gateway = networks.ask("10.9.9.1", 3006, "/readyz").await;
@@ -650,7 +655,17 @@ async fn an_interface_serves_its_private_addresses_to_private_peers_and_tells_of
     assert!(networks.ask("10.9.9.1", 3016, "/readyz").await.starts_with("HTTP/1.1 200"), "by the prefix");
     let public = networks.ask("10.9.9.2", 3006, "/readyz").await;
     assert!(public.starts_with("HTTP/1.1 403") && public.contains("not_internal"), "a public peer: {public:?}");
-    assert_eq!(networks.ask("198.51.100.1", 3006, "/readyz").await, "", "nothing listens on the public address");
+    assert_eq!(
+        networks.ask("198.51.100.1", 3006, "/readyz").await,
+        "",
+        "nothing internal listens on the public address"
+    );
+    for port in [3026, 3036] {
+        let alive = networks.ask("198.51.100.1", port, "/healthz").await;
+        assert!(alive.starts_with("HTTP/1.1 200"), "a public listener takes any address: {alive:?}");
+        let grant = networks.ask("198.51.100.1", port, TOKEN_PATH).await;
+        assert!(grant.starts_with("HTTP/1.1 404"), "and carries no grant: {grant:?}");
+    }
     service.wait_for("default gateway");
     let heard = service.end();
     let told = |what: &str| heard.iter().filter(|line| line.contains(what)).collect::<Vec<_>>();
@@ -664,7 +679,18 @@ async fn an_interface_serves_its_private_addresses_to_private_peers_and_tells_of
     bound.sort_unstable();
     assert_eq!(
         bound,
-        ["10.9.9.1:3006", "10.9.9.1:3016", "10.9.9.2:3006", "10.9.9.2:3016", "[fd00:9::1]:3006"],
+        [
+            "10.9.9.1:3006",
+            "10.9.9.1:3016",
+            "10.9.9.1:3026",
+            "10.9.9.2:3006",
+            "10.9.9.2:3016",
+            "10.9.9.2:3026",
+            "198.51.100.1:3026",
+            "198.51.100.1:3036",
+            "[fd00:9::1]:3006",
+            "[fd00:9::1]:3026"
+        ],
         "{heard:#?}"
     );
     let trail = std::fs::read_to_string(folder.path().join("audit.jsonl")).unwrap();

@@ -1,6 +1,7 @@
 //! Real roles on port 0: connect, the sandbox, both MCP servers, each over real sockets.
 #![allow(dead_code)] // each test binary uses its own part
 
+pub mod skipped;
 pub mod tools;
 pub mod wire;
 
@@ -137,18 +138,18 @@ impl Fixture {
             clock: self.clock.clone(),
         };
         let stand_in = sandbox::start(settings).await.unwrap();
-        let (sandbox_address, graph_seen) = (stand_in.addresses()[0], stand_in.stand_in());
+        let (sandbox_address, graph_seen) = (stand_in.listening().addresses()[0], stand_in.stand_in());
         tasks.push(tokio::spawn(stand_in.serve(stop.clone())));
 
         let running = connect::start(self.connect_settings()).await.unwrap();
-        let addresses = running.addresses();
+        let addresses = running.listening().addresses();
         let serving = running.serve(stop.clone());
         tasks.push(tokio::spawn(async move { serving.await.unwrap() }));
 
         let mut platforms = Vec::new();
         for platform in Platform::ALL {
             let running = mcp::start(self.mcp_settings(platform, addresses[0], sandbox_address)).await.unwrap();
-            platforms.push(running.addresses()[0]);
+            platforms.push(running.listening().addresses()[0]);
             tasks.push(tokio::spawn(running.serve(stop.clone())));
         }
         Roles {
@@ -409,9 +410,9 @@ impl Fixture {
             clock: self.clock.clone(),
         };
         let stand_in = sandbox::start(settings).await.unwrap();
-        let (sandbox_address, graph_seen) = (stand_in.addresses()[0], stand_in.stand_in());
+        let (sandbox_address, graph_seen) = (stand_in.listening().addresses()[0], stand_in.stand_in());
         let running = connect::start(self.connect_settings()).await.unwrap();
-        let addresses = running.addresses();
+        let addresses = running.listening().addresses();
         let nowhere = "0.0.0.0:0".parse().unwrap();
         Roles {
             folder: self.folder,

@@ -236,6 +236,9 @@ pub struct Stub {
 }
 
 impl Stub {
+    /// The status of an answer that never comes: the connection is held until the caller gives it up.
+    pub const NEVER: u16 = 0;
+
     /// `answer` gets the request line and the body, and gives status and JSON.
     pub async fn start(answer: impl Fn(&str, &str) -> (u16, String) + Send + Sync + 'static) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -278,6 +281,10 @@ async fn serve(
     let line = head.lines().next().unwrap_or_default().to_owned();
     let (status, text) = answer(&line, &body);
     seen.lock().unwrap().push(line);
+    if status == Stub::NEVER {
+        while stream.read_buf(&mut bytes).await.ok()? > 0 {}
+        return None;
+    }
     let head = format!("HTTP/1.1 {status} X\r\ncontent-type: application/json\r\nconnection: close");
     let whole = format!("{head}\r\ncontent-length: {}\r\n\r\n{text}", text.len());
     stream.write_all(whole.as_bytes()).await.ok()

@@ -7,7 +7,6 @@ mod service;
 pub mod state;
 
 use std::io::ErrorKind;
-use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -25,9 +24,10 @@ use crate::credential::ClientId;
 use crate::crypto::Sealer;
 use crate::exposure::{Listener, Rules};
 use crate::secret::Secret;
-use crate::server::{self, Bound, Keys, Limits, Local, Server};
+use crate::server::{self, Keys, Limits, Listening, Server};
 use crate::sqlite::SqliteError;
 use crate::store::{self, Mode, StoreError};
+use crate::telemetry::chain;
 
 pub use failure::ConnectError;
 pub use routes::ROUTES;
@@ -67,7 +67,7 @@ pub struct Settings {
 /// The role, bound and open, not yet serving.
 pub struct Running {
     connect: Arc<Connect>,
-    bound: Vec<Bound>,
+    listening: Listening,
     drain: Duration,
 }
 
@@ -77,7 +77,7 @@ pub struct Running {
 /// # Errors
 /// What stands in the way; nothing is served then.
 pub async fn start(settings: Settings) -> Result<Running, StartError> {
-    let bound = server::bind(&settings.listeners, &settings.rules.networks).await?;
+    let listening = server::bind(&settings.listeners, &settings.rules.networks).await?;
     let drain = settings.drain;
     let elsewhere = matches!(settings.store.url, store::Url::NocoDb { .. });
     let connect = open(settings, Mode::Create).await?;
@@ -93,7 +93,7 @@ pub async fn start(settings: Settings) -> Result<Running, StartError> {
         }
         Ok(()) => {}
     }
-    Ok(Running { connect, bound, drain })
+    Ok(Running { connect, listening, drain })
 }
 
 /// What the look at the store before the first grant may find.
@@ -117,17 +117,6 @@ impl From<CheckError> for StartError {
 /// Whether waiting may help.
 fn passes(error: &ConnectError) -> bool {
     matches!(error, ConnectError::Store(error) if error.passes())
-}
-
-/// An error and its causes in one line.
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut words = error.to_string();
-    let mut source = error.source();
-    while let Some(error) = source {
-        words.push_str(&format!(": {error}"));
-        source = error.source();
-    }
-    words
 }
 
 impl Connect {
@@ -217,16 +206,10 @@ fn is_full(error: &std::io::Error) -> bool {
 }
 
 impl Running {
-    /// The bound TCP addresses, internal and public in the order of the configuration.
+    /// Its bound listeners.
     #[must_use]
-    pub fn addresses(&self) -> Vec<SocketAddr> {
-        self.bound.iter().filter_map(Bound::address).collect()
-    }
-
-    /// Where this process reaches its own first listener.
-    #[must_use]
-    pub fn local(&self) -> Option<Local> {
-        self.bound.first()?.local()
+    pub fn listening(&self) -> &Listening {
+        &self.listening
     }
 
     /// The role itself, for a caller in the same process.
@@ -240,12 +223,13 @@ impl Running {
     /// # Errors
     /// What the first look at a store that was away found, and waiting cannot mend; then it stops by itself.
     pub async fn serve(self, stop: CancellationToken) -> Result<(), StartError> {
-        for bound in &self.bound {
+        for bound in &self.listening {
             info!(exposure = ?bound.exposure, "connect listens on {}", bound.shown());
         }
         let hangups = tokio::spawn(reopen_on_hangup(self.connect.clone()));
         let stop = stop.child_token();
-        let server = Server::new(self.bound, self.connect.clone(), Limits::INTERNAL).serve(stop.clone(), self.drain);
+        let server =
+            Server::new(self.listening, self.connect.clone(), Limits::INTERNAL).serve(stop.clone(), self.drain);
         let looked = async {
             let found = tokio::select! {
                 found = self.connect.wait_for_store() => found,

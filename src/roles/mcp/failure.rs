@@ -24,6 +24,14 @@ pub enum CallError {
         /// What may have been meant.
         nearest: Vec<&'static str>,
     },
+    /// There is such a tool, and the operator has taken it away.
+    #[error("{tool} is not offered: [mcp.{section}] tools leaves it out")]
+    LeftOut {
+        /// The tool.
+        tool: &'static str,
+        /// `instagram` or `meta_ads`.
+        section: &'static str,
+    },
     /// A changing tool, and writes of its kind are off.
     #[error("{tool} changes the account, and [mcp.{section}] writes is {is:?}")]
     WritesOff {
@@ -93,6 +101,7 @@ impl CallError {
                     if nearest.is_empty() { String::new() } else { format!("; the nearest: {}", nearest.join(", ")) };
                 (fail(StatusCode::NOT_FOUND, "unknown_method", format!("{told}{hint}")), false)
             }
+            Self::LeftOut { .. } => (fail(StatusCode::NOT_FOUND, "unknown_method", told), false),
             Self::WritesOff { section, needs, .. } => {
                 let message = format!("{told}; an operator may set [mcp.{section}] writes = \"{}\"", needs.word());
                 (fail(StatusCode::UNPROCESSABLE_ENTITY, "writes_off", message), false)

@@ -169,7 +169,10 @@ fn refusal(status: StatusCode, body: &[u8]) -> GrantError {
         (_, "not_found") if words.as_deref() != Some(Failure::NO_SUCH_PATH) => GrantError::NotConnected(said()),
         (_, "client_required") => GrantError::ClientRequired(said()),
         (_, "credential_unreadable") => GrantError::Unreadable(said()),
-        (StatusCode::UNAUTHORIZED, _) => GrantError::Refused("set the same CONNECT_SERVICE_KEY for both".to_owned()),
+        // The right key is never slowed: whoever hears of too many failures has a wrong one.
+        (StatusCode::UNAUTHORIZED, _) | (_, "too_many_failures") => {
+            GrantError::Refused("set the same CONNECT_SERVICE_KEY for both".to_owned())
+        }
         (StatusCode::NOT_FOUND, _) => {
             GrantError::Refused("mcp.connect_url must name an internal listener of serve connect".to_owned())
         }

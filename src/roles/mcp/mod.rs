@@ -8,7 +8,6 @@ mod protocol;
 mod routes;
 mod service;
 
-use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -24,12 +23,12 @@ use crate::exposure::{Listener, Rules};
 use crate::graph::{self, Graph};
 use crate::platforms::Platform;
 use crate::secret::Secret;
-use crate::server::{self, Bound, Keys, Limits, Local, Server};
+use crate::server::{self, Keys, Limits, Listening, Server};
 use crate::tool::{Tool, Writes};
 
 pub use failure::CallError;
 pub use routes::ROUTES;
-pub use service::{Mcp, Offer, Served};
+pub use service::{Mcp, Offer, Served, UnknownTool, check_tool};
 
 /// Where `serve connect` is asked for grants.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -77,7 +76,7 @@ pub struct Settings {
 /// The role, bound, not yet serving.
 pub struct Running {
     mcp: Arc<Mcp>,
-    bound: Vec<Bound>,
+    listening: Listening,
     drain: Duration,
 }
 
@@ -86,9 +85,9 @@ pub struct Running {
 /// # Errors
 /// What stands in the way.
 pub async fn start(settings: Settings) -> Result<Running, StartError> {
-    let bound = server::bind(&settings.listeners, &settings.rules.networks).await?;
+    let listening = server::bind(&settings.listeners, &settings.rules.networks).await?;
     let drain = settings.drain;
-    Ok(Running { mcp: Arc::new(open(settings)?), bound, drain })
+    Ok(Running { mcp: Arc::new(open(settings)?), listening, drain })
 }
 
 /// The role without its listeners: for `aiviary call`.
@@ -103,25 +102,19 @@ pub fn open(settings: Settings) -> Result<Mcp, StartError> {
 }
 
 impl Running {
-    /// The bound TCP addresses.
+    /// Its bound listeners.
     #[must_use]
-    pub fn addresses(&self) -> Vec<SocketAddr> {
-        self.bound.iter().filter_map(Bound::address).collect()
-    }
-
-    /// Where this process reaches its own first listener.
-    #[must_use]
-    pub fn local(&self) -> Option<Local> {
-        self.bound.first()?.local()
+    pub fn listening(&self) -> &Listening {
+        &self.listening
     }
 
     /// Serves until `stop`, then lets running calls finish.
     pub async fn serve(self, stop: CancellationToken) {
-        for bound in &self.bound {
+        for bound in &self.listening {
             info!(platform = self.mcp.platform().name(), "mcp listens on {}", bound.shown());
         }
         let mcp = Arc::clone(&self.mcp);
-        let server = Server::new(self.bound, self.mcp, Limits::MCP);
+        let server = Server::new(self.listening, self.mcp, Limits::MCP);
         let stopped = async {
             stop.cancelled().await;
             Instant::now()

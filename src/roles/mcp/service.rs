@@ -38,13 +38,61 @@ pub struct Offer {
     writes: tool::Writes,
 }
 
-/// A pattern names a tool that does not exist.
-#[derive(Debug, thiserror::Error)]
-#[error("mcp.{section}.tools: there is no tool {name}{}", .near.map(|near| format!("; did you mean {near}?")).unwrap_or_default())]
-pub struct UnknownPattern {
-    section: &'static str,
-    name: String,
-    near: Option<&'static str>,
+/// A name or a pattern of `[mcp.…] tools` that no tool has.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum UnknownTool {
+    /// A name.
+    #[error("there is no tool {name}")]
+    Name {
+        /// The name.
+        name: String,
+        /// The tool that was most likely meant.
+        near: Option<&'static str>,
+    },
+    /// A pattern.
+    #[error("no tool fits {pattern}")]
+    Pattern {
+        /// The pattern.
+        pattern: String,
+        /// The tool that is most like it.
+        near: Option<&'static str>,
+    },
+}
+
+impl UnknownTool {
+    /// What to write instead.
+    #[must_use]
+    pub fn help(&self, platform: Platform) -> String {
+        let all = format!("`aiviary tools --platform {}` lists them", platform.name());
+        match self {
+            Self::Name { near: Some(near), .. } => format!("did you mean {near}?"),
+            Self::Pattern { near: Some(near), .. } => format!("the nearest is {near}; {all}"),
+            Self::Name { near: None, .. } | Self::Pattern { near: None, .. } => all,
+        }
+    }
+}
+
+/// An element of `[mcp.…] tools` without its sign: a name or a pattern.
+fn unsigned(element: &str) -> &str {
+    element.strip_prefix('-').unwrap_or(element)
+}
+
+/// Whether any tool of `catalogue` has the name or fits the pattern of `element`, an element of `[mcp.…] tools`.
+///
+/// # Errors
+/// None does.
+pub fn check_tool(element: &str, catalogue: &'static [Tool]) -> Result<(), UnknownTool> {
+    let wanted = unsigned(element);
+    if catalogue.iter().any(|tool| fits(wanted, tool.name)) {
+        return Ok(());
+    }
+    let near = nearest(&wanted.replace('*', ""), catalogue.iter().map(|tool| tool.name));
+    let text = wanted.to_owned();
+    Err(if wanted.contains('*') {
+        UnknownTool::Pattern { pattern: text, near }
+    } else {
+        UnknownTool::Name { name: text, near }
+    })
 }
 
 /// Whether `name` fits `pattern`, in which `*` stands for any text.
@@ -61,22 +109,16 @@ impl Offer {
     /// The tools of `catalogue` that `patterns` and `writes` leave.
     ///
     /// # Errors
-    /// A name that is no tool's.
+    /// A name or a pattern that no tool has.
     pub fn new(
         platform: Platform,
         catalogue: &'static [Tool],
         patterns: &[String],
         writes: tool::Writes,
-    ) -> Result<Self, UnknownPattern> {
-        let bare = |pattern: &str| pattern.strip_prefix('-').unwrap_or(pattern).to_owned();
-        for name in patterns.iter().map(|pattern| bare(pattern)).filter(|name| !name.contains('*')) {
-            if !catalogue.iter().any(|tool| tool.name == name) {
-                let near = nearest(&name, catalogue.iter().map(|tool| tool.name));
-                return Err(UnknownPattern { section: section(platform), name, near });
-            }
-        }
+    ) -> Result<Self, UnknownTool> {
+        patterns.iter().try_for_each(|pattern| check_tool(pattern, catalogue))?;
         let wanted = |tool: &Tool| {
-            let last = patterns.iter().rev().find(|pattern| fits(&bare(pattern), tool.name));
+            let last = patterns.iter().rev().find(|pattern| fits(unsigned(pattern), tool.name));
             last.is_some_and(|pattern| !pattern.starts_with('-'))
         };
         let offered = catalogue.iter().filter(|tool| wanted(tool) && tool.access.needs() <= writes).collect();
@@ -92,15 +134,19 @@ impl Offer {
     /// The tool of that name.
     ///
     /// # Errors
-    /// It is not offered: unknown, or writes of its kind are off.
+    /// It is not offered: unknown, taken away, or writes of its kind are off.
     pub fn find(&self, name: &str) -> Result<&'static Tool, CallError> {
         if let Some(tool) = self.offered.iter().find(|tool| tool.is_called(name)) {
             return Ok(tool);
         }
-        if let Some(tool) = self.catalogue.iter().find(|tool| tool.is_called(name) && tool.access.needs() > self.writes)
-        {
-            let (section, needs) = (section(self.platform), tool.access.needs());
-            return Err(CallError::WritesOff { tool: tool.name, section, is: self.writes.word(), needs });
+        if let Some(tool) = self.catalogue.iter().find(|tool| tool.is_called(name)) {
+            let (tool, section, needs) = (tool.name, section(self.platform), tool.access.needs());
+            let is = self.writes.word();
+            return Err(if needs > self.writes {
+                CallError::WritesOff { tool, section, is, needs }
+            } else {
+                CallError::LeftOut { tool, section }
+            });
         }
         let mut scored: Vec<(f64, &str)> = self
             .offered
@@ -182,8 +228,12 @@ impl Drop for Place {
 
 impl Mcp {
     pub(super) fn new(settings: Settings, graph: Graph, keys: Option<Keys>) -> Result<Self, StartError> {
-        let offer = Offer::new(settings.platform, settings.catalogue, &settings.tools, settings.writes)
-            .map_err(StartError::configuration)?;
+        let unknown = |error: UnknownTool| {
+            let (section, help) = (section(settings.platform), error.help(settings.platform));
+            StartError::configuration(format!("mcp.{section}.tools: {error}; {help}"))
+        };
+        let offer = Offer::new(settings.platform, settings.catalogue, &settings.tools, settings.writes);
+        let offer = offer.map_err(unknown)?;
         let grants =
             Grants::new(&settings.connect, settings.connect_key.as_ref()).map_err(StartError::configuration)?;
         let metrics = Metrics::new(settings.platform.name());
@@ -481,11 +531,20 @@ mod tests {
     }
 
     #[test]
-    fn a_name_that_is_no_tool_is_refused_with_the_nearest() {
-        let offer = Offer::new(Platform::Instagram, TOOLS, &["get_profil".to_owned()], Writes::Off);
-        assert_eq!(
-            offer.err().unwrap().to_string(),
-            "mcp.instagram.tools: there is no tool get_profil; did you mean get_profile?"
-        );
+    fn a_name_or_a_pattern_that_no_tool_has_is_refused_with_the_nearest() {
+        for (element, what, help) in [
+            ("get_profil", "there is no tool get_profil", "did you mean get_profile?"),
+            ("-delete_coment", "there is no tool delete_coment", "did you mean delete_comment?"),
+            ("zzz", "there is no tool zzz", "`aiviary tools --platform instagram` lists them"),
+            (
+                "-delte_*",
+                "no tool fits delte_*",
+                "the nearest is delete_comment; `aiviary tools --platform instagram` lists them",
+            ),
+        ] {
+            let offer = Offer::new(Platform::Instagram, TOOLS, &["*".to_owned(), element.to_owned()], Writes::All);
+            let wrong = offer.err().unwrap();
+            assert_eq!((wrong.to_string().as_str(), wrong.help(Platform::Instagram).as_str()), (what, help));
+        }
     }
 }

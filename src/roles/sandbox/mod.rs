@@ -17,7 +17,6 @@ mod publish;
 mod rules;
 mod world;
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -33,7 +32,7 @@ use crate::clock::Clock;
 use crate::credential::ClientId;
 use crate::exposure::{Exposure, Listener, Refusal, Rules};
 use crate::server::{
-    self, App, Bound, Call, Caller, Failure, KeyKind, Keys, Limits, Local, Readiness, Reply, Route, Server,
+    self, App, Call, Caller, Failure, KeyKind, Keys, Limits, Listening, Readiness, Reply, Route, Server,
 };
 use crate::telemetry::Metrics;
 
@@ -99,7 +98,7 @@ pub struct Sandbox {
 /// The role, bound, not yet serving.
 pub struct Running {
     sandbox: Arc<Sandbox>,
-    bound: Vec<Bound>,
+    listening: Listening,
 }
 
 /// Binds the listeners; nothing is read or written.
@@ -107,23 +106,17 @@ pub struct Running {
 /// # Errors
 /// A listener that cannot be bound.
 pub async fn start(settings: Settings) -> Result<Running, StartError> {
-    let bound = server::bind(&settings.listeners, &settings.rules.networks).await?;
+    let listening = server::bind(&settings.listeners, &settings.rules.networks).await?;
     let stand_in = Arc::new(StandIn::new(settings.seed, settings.clock));
     let sandbox = Arc::new(Sandbox { stand_in, rules: settings.rules, metrics: Metrics::new("sandbox") });
-    Ok(Running { sandbox, bound })
+    Ok(Running { sandbox, listening })
 }
 
 impl Running {
-    /// The bound TCP addresses.
+    /// Its bound listeners.
     #[must_use]
-    pub fn addresses(&self) -> Vec<SocketAddr> {
-        self.bound.iter().filter_map(Bound::address).collect()
-    }
-
-    /// Where this process reaches its own first listener.
-    #[must_use]
-    pub fn local(&self) -> Option<Local> {
-        self.bound.first()?.local()
+    pub fn listening(&self) -> &Listening {
+        &self.listening
     }
 
     /// The stand-in itself: what it was asked, for tests.
@@ -134,10 +127,10 @@ impl Running {
 
     /// Serves until `stop`.
     pub async fn serve(self, stop: CancellationToken) {
-        for bound in &self.bound {
+        for bound in &self.listening {
             info!("the sandbox listens on {}: a stand-in with invented data, not Meta's Graph API", bound.shown());
         }
-        Server::new(self.bound, self.sandbox, Limits::MCP).serve(stop, DRAIN).await;
+        Server::new(self.listening, self.sandbox, Limits::MCP).serve(stop, DRAIN).await;
     }
 }
 

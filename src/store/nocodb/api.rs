@@ -2,8 +2,6 @@
 //!
 //! Seen on NocoDB 0.301.3; `docs/nocodb.md` tells what it does that its documentation does not.
 
-use std::error::Error;
-use std::net::IpAddr;
 use std::time::Duration;
 
 use reqwest::header::{HeaderMap, HeaderName, HeaderValue, RETRY_AFTER};
@@ -12,6 +10,7 @@ use reqwest::{Method, StatusCode};
 use serde_json::Value;
 
 use crate::credential::GrammarError;
+use crate::exposure::{self, BaseUrlError};
 use crate::secret::Secret;
 
 /// The largest answer that is read: one row with every cell as long as NocoDB lets it be (100 000 characters) fits.
@@ -79,30 +78,12 @@ impl ApiError {
 
 /// A base URL without its last slash: https, or plain http to what is near.
 pub(in crate::store) fn base_url(text: &str) -> Result<String, GrammarError> {
-    let no_url = GrammarError("no URL; write nocodb+https://HOST, without user, query and fragment");
-    let url: reqwest::Url = text.parse().map_err(|_| no_url.clone())?;
-    let bare = url.username().is_empty() && url.password().is_none() && url.query().is_none();
-    let host = url.host_str().unwrap_or_default();
-    if !bare || url.fragment().is_some() || host.is_empty() {
-        return Err(no_url);
-    }
-    let near = match host.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>().map(|ip| ip.to_canonical()) {
-        Ok(IpAddr::V4(ip)) => ip.is_loopback() || ip.is_private(),
-        Ok(IpAddr::V6(ip)) => ip.is_loopback() || ip.is_unique_local(),
-        // Names of one label, as containers have them: no public host has such a one.
-        Err(_) => !host.contains('.'),
-    };
-    match url.scheme() {
-        "https" => {}
-        "http" if near => {}
-        "http" => {
-            return Err(GrammarError(
-                "plain http to a host that is not near; write nocodb+https, plain http is for loopback and private addresses and names of one label",
-            ));
-        }
-        _ => return Err(no_url),
-    }
-    Ok(url.as_str().trim_end_matches('/').to_owned())
+    exposure::base_url(text, true, &[]).map_err(|error| match error {
+        BaseUrlError::NoUrl => GrammarError("no URL; write nocodb+https://HOST, without user, query and fragment"),
+        BaseUrlError::NotNear => GrammarError(
+            "plain http to a host that is not near; write nocodb+https, plain http is for loopback and private addresses and names of one label",
+        ),
+    })
 }
 
 /// How a request says who asks.
@@ -250,17 +231,6 @@ async fn read(mut answer: reqwest::Response) -> Result<Vec<u8>, ApiError> {
         body.extend_from_slice(&part);
     }
     Ok(body)
-}
-
-/// An error and its causes in one line.
-pub(super) fn chain(error: &dyn Error) -> String {
-    let mut words = error.to_string();
-    let mut source = error.source();
-    while let Some(error) = source {
-        words.push_str(&format!(": {error}"));
-        source = error.source();
-    }
-    words
 }
 
 #[cfg(test)]

@@ -20,11 +20,12 @@ use tracing::{debug, warn};
 
 pub use self::admin::{Admin, Bootstrapped, bootstrap};
 pub(super) use self::api::base_url;
-use self::api::{Api, ApiError, Login, chain};
+use self::api::{Api, ApiError, Login};
 use self::table::{Make, Names, Table};
 use super::row::{self, CLIENT, NotText, columns};
 use super::{CredentialStore, Finding, Malformed, Mode, Settings, Sharded, StoreError};
 use crate::credential::{ClientId, SealedCredential};
+use crate::telemetry::chain;
 
 /// What a caller waits for a read.
 const PATIENCE: Duration = Duration::from_secs(5);
