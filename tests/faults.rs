@@ -1197,6 +1197,31 @@ fn a_command_is_refused_where_any_file_of_the_service_belongs_to_another_user() 
     }
 }
 
+#[test]
+fn a_call_that_changes_something_is_refused_where_the_journal_belongs_to_another_user() {
+    if !is_root() {
+        skipped("only root can give a folder away");
+        return;
+    }
+    let mut home = Home::new();
+    let folder = home.folder.path().join("theirs");
+    fs::create_dir(&folder).unwrap();
+    chown(&folder, Some(65534), Some(65534)).unwrap();
+    home.more.push(("AIVIARY__MCP__STATE", folder.join("mcp.db").display().to_string()));
+    home.more.push(("AIVIARY__MCP__INSTAGRAM__WRITES", "on".to_owned()));
+    // Nobody listens there: what is not refused ends at connect.
+    home.more.push(("AIVIARY__MCP__CONNECT_URL", "http://127.0.0.1:9".to_owned()));
+    let call = |tool: &str, arguments: &str| {
+        home.command(&["call", "--platform", "instagram", tool, arguments]).output().unwrap()
+    };
+    let refused = call("hide_comment", r#"{"comment_id":"17700000000000001"}"#);
+    let said = text(&refused.stderr);
+    assert_eq!(refused.status.code(), Some(1), "{said}");
+    assert!(said.contains("belongs to another user"), "{said}");
+    assert_eq!(call("get_profile", "{}").status.code(), Some(69), "a read writes nothing");
+    assert_eq!(fs::read_dir(&folder).unwrap().count(), 0);
+}
+
 /// What sudo does as far as a command can tell: another user, and of the environment only what is named.
 const SUDO: &str = r#"#!/bin/sh
 [ "$1" = -u ] && user=$2 && shift 2

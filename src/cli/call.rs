@@ -4,11 +4,11 @@ use std::sync::Arc;
 
 use serde_json::Map;
 
-use super::{Call, Context, Exit, Failure, print};
+use super::{Call, Context, Exit, Failure, owner, print};
 use crate::roles::mcp;
 use crate::server::json;
 use crate::telemetry::{self, LogSettings};
-use crate::tool::Progress;
+use crate::tool::{Access, Progress};
 
 pub(super) fn run(args: Call, context: &Context) -> Result<Exit, Failure> {
     let config = context.load()?;
@@ -24,7 +24,12 @@ pub(super) fn run(args: Call, context: &Context) -> Result<Exit, Failure> {
         })?,
         None => Map::new(),
     };
-    let mcp = Arc::new(mcp::open(config.mcp(args.platform, &context.secrets())?)?);
+    let settings = config.mcp(args.platform, &context.secrets())?;
+    let journal = settings.state.clone();
+    let mcp = Arc::new(mcp::open(settings)?);
+    if mcp.offer().find(&args.tool).is_ok_and(|tool| tool.access != Access::Read) {
+        owner::check_made(&journal, context)?;
+    }
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     match runtime.block_on(mcp.call(&args.tool, arguments, client, Progress::default())) {
         Ok(served) => {

@@ -1,4 +1,4 @@
-//! Who may run commands on the store: the user whose folder it is in.
+//! Who may run commands on the store and on the journal of writes: the user whose folder it is in.
 
 use std::fs::Metadata;
 use std::os::unix::fs::MetadataExt as _;
@@ -17,13 +17,16 @@ pub(super) fn check(config: &Config, context: &Context) -> Result<(), Failure> {
         check_file(file, context)?;
     }
     // Their folders may be the system's, as those of logs are: then the file says whose they are.
-    for file in [config.audit(), config.connect_state()] {
-        match std::fs::metadata(file) {
-            Ok(about) => check_owner(file, &about, context)?,
-            Err(_) => check_file(file, context)?,
-        }
+    check_made(config.audit(), context)?;
+    check_made(config.connect_state(), context)
+}
+
+/// The same for one file; where it is not there yet, for its folder.
+pub(super) fn check_made(file: &Path, context: &Context) -> Result<(), Failure> {
+    match std::fs::metadata(file) {
+        Ok(about) => check_owner(file, &about, context),
+        Err(_) => check_file(file, context),
     }
-    Ok(())
 }
 
 /// The same for the folder of one file.
