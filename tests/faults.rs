@@ -526,7 +526,9 @@ fn each_token_that_a_caller_received_before_a_kill_has_its_line() {
         home.assert_whole();
         let lines = home.grants();
         for (caller, received) in received.iter().enumerate() {
-            let (received, lines) = (received.load(Ordering::SeqCst), lines[&format!("client{caller}")]);
+            // Early on a caller may have had its turn in no run.
+            let lines = lines.get(&format!("client{caller}")).copied().unwrap_or_default();
+            let received = received.load(Ordering::SeqCst);
             assert!(received <= lines, "kill {kill}: {received} tokens received, {lines} lines");
             // At worst a line without a grant: one for each kill.
             assert!(lines <= received + kill + 1, "kill {kill}: {received} tokens received, {lines} lines");
