@@ -8,8 +8,11 @@ use std::fs;
 use std::time::{Duration, Instant};
 
 use aiviary::clock::Clock;
+use aiviary::exposure::Peer;
 use aiviary::roles::connect::audit::WriteLock;
 use aiviary::roles::{StartError, connect};
+use aiviary::server::Caller;
+use aiviary::store::Mode;
 use futures_util::future::join_all;
 use ring::hmac;
 use serde_json::{Value, json};
@@ -1431,6 +1434,27 @@ async fn a_wrong_key_does_not_start_and_a_further_key_does() {
     let new_only = Fixture { encryption_keys: other.clone(), ..Fixture::on(&folder) }.start_connect().await;
     assert_eq!(grant(&new_only, "locked").await.json()["access_token"], token("Locked2"));
     new_only.finish(&[&token("Locked2"), &other]).await;
+}
+
+#[tokio::test]
+async fn a_row_that_goes_while_keys_rotate_is_not_counted_as_sealed_anew() {
+    let roles = start().await;
+    for client in ["rotates-a", "rotates-b"] {
+        post(&roles, whole(client, &token("Rotates"))).await;
+    }
+    let both =
+        Fixture { encryption_keys: format!("{},{ENCRYPTION_KEY}", "ff".repeat(32)), ..Fixture::on(&roles.folder) };
+    let connect = connect::open(both.connect_settings(), Mode::Existing).await.unwrap();
+    let mut told = Vec::new();
+    let caller = Caller { peer: Peer::Unix { uid: 0, pid: None }, listener: "test".into(), request_id: "1".into() };
+    let rotated = connect.rotate(&caller, |one| {
+        told.push(one.client.clone());
+        roles.sql("DELETE FROM meta_credentials WHERE client_id = 'rotates-b'");
+    });
+    let rotation = rotated.await.unwrap();
+    assert_eq!((told, rotation.done, rotation.is_whole()), (vec!["rotates-a".to_owned()], 1, true));
+    connect.close(Duration::from_secs(1)).await.unwrap();
+    roles.finish(&[&token("Rotates")]).await;
 }
 
 #[tokio::test]

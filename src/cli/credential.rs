@@ -13,7 +13,7 @@ use zeroize::Zeroizing;
 
 use super::{Accounts, Context, Credential, Exit, Failure, owner, print, say};
 use crate::api::{Given, Summary};
-use crate::credential::{AccountKind, ClientId};
+use crate::credential::AccountKind;
 use crate::crypto::TOKEN_MAX_BYTES;
 use crate::exposure::Peer;
 use crate::roles::StartError;
@@ -27,8 +27,12 @@ pub(super) const OUTCOME_PATIENCE: Duration = Duration::from_secs(120);
 
 impl From<ConnectError> for Failure {
     fn from(error: ConnectError) -> Self {
-        let words = crate::server::Failure::from(error);
-        Self::new(Exit::Failed, words.message().to_owned())
+        match error {
+            ConnectError::Store(error) => error.into(),
+            // All but the token came as arguments.
+            ConnectError::Field(error) if error.field != "access_token" => Self::new(Exit::Usage, error),
+            error => Self::new(Exit::Failed, crate::server::Failure::from(error).message().to_owned()),
+        }
     }
 }
 
@@ -41,8 +45,13 @@ pub(super) fn run(args: Credential, context: &Context) -> Result<Exit, Failure> 
         if let Credential::List { json } = args {
             return list(&config.store_with(&context.secrets())?, json).await;
         }
-        let mode = if matches!(args, Credential::Add { .. }) { Mode::Create } else { Mode::Existing };
-        let connect = connect::open(config.connect(&context.secrets())?, mode).await?;
+        let settings = config.connect(&context.secrets())?;
+        let connect = match args {
+            Credential::Add { .. } => connect::open_to_seal(settings, Mode::Create).await?,
+            Credential::Set { .. } => connect::open_to_seal(settings, Mode::Existing).await?,
+            // What can no longer be opened can be removed.
+            Credential::List { .. } | Credential::Remove { .. } => connect::open(settings, Mode::Existing).await?,
+        };
         let done = change(args, &connect).await;
         let closed = connect.close(OUTCOME_PATIENCE).await;
         let text = done?;
@@ -62,10 +71,10 @@ pub(super) fn caller() -> Caller {
 }
 
 async fn list(settings: &store::Settings, as_json: bool) -> Result<Exit, Failure> {
-    let store = store::open(settings, Mode::Existing).await.map_err(StartError::failed)?;
+    let store = store::open(settings, Mode::Existing).await?;
     let now = Timestamp::now();
     let mut rows = Vec::new();
-    for row in store.list().await.map_err(StartError::failed)? {
+    for row in store.list().await? {
         match row {
             Ok(row) => rows.push(Summary::of(&row, now)),
             Err(malformed) => say(&format!("warning: {malformed}")),
@@ -103,7 +112,7 @@ async fn change(args: Credential, connect: &Arc<Connect>) -> Result<String, Fail
             let mut body = Map::new();
             let ids = AccountKind::ALL.map(AccountKind::name).into_iter().zip(given(&accounts));
             let others = [
-                ("client_id", &client),
+                ("client_id", &client.map(|client| client.to_string())),
                 ("token_expires_at", &token_expires_at),
                 ("issued_at", &issued_at),
                 ("scopes", &scopes),
@@ -124,7 +133,6 @@ async fn change(args: Credential, connect: &Arc<Connect>) -> Result<String, Fail
             Ok(summary(&saved.summary))
         }
         Credential::Set { client, accounts } => {
-            let client = connect.resolve(parsed(client.as_deref())?).await?;
             let mut ids: [Given; 4] = Default::default();
             for (kind, value) in AccountKind::ALL.into_iter().zip(given(&accounts)) {
                 ids[kind as usize] = match value.as_deref() {
@@ -136,10 +144,10 @@ async fn change(args: Credential, connect: &Arc<Connect>) -> Result<String, Fail
                     ),
                 };
             }
+            let client = connect.resolve(client).await?;
             Ok(summary(&connect.set_ids(client, ids, None, &caller()).await?))
         }
         Credential::Remove { client } => {
-            let client = parsed(Some(&client))?.ok_or_else(|| Failure::new(Exit::Usage, "--client: name one"))?;
             let client = connect.remove(client, None, &caller()).await?;
             Ok(format!("removed {client}\n"))
         }
@@ -153,11 +161,6 @@ fn given(accounts: &Accounts) -> [&Option<String>; 4] {
         &accounts.ad_account_id,
         &accounts.meta_user_id,
     ]
-}
-
-fn parsed(client: Option<&str>) -> Result<Option<ClientId>, Failure> {
-    let parse = |text: &str| text.parse().map_err(|error| Failure::new(Exit::Usage, format!("--client: {error}")));
-    client.map(parse).transpose()
 }
 
 /// The token, without the line's end; never from an argument, which every process may read.

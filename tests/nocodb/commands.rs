@@ -103,13 +103,37 @@ async fn a_store_that_is_away_or_not_ours_is_told_by_the_exit_code() {
         ("token", Fault::Answer("HTTP/1.1 401 x\r\nContent-Length: 2\r\n\r\n{}"), 78),
     ] {
         fake.state().outage = Some(fault);
-        for arguments in
-            [&["store", "init"][..], &["store", "copy", "--to", "sqlite:b.db"], &["check", "--online", "connect"]]
-        {
-            let (exit, out, err) = on(&fake, folder.path(), arguments, "").await;
+        for arguments in [
+            &["store", "init"][..],
+            &["store", "copy", "--to", "sqlite:b.db"],
+            &["check", "--online", "connect"],
+            &["credential", "list"],
+            &["credential", "add", "--client", "a"],
+            &["credential", "set", "--client", "a", "--facebook-page-id", "17"],
+            &["credential", "remove", "--client", "a"],
+            &["key", "rotate"],
+        ] {
+            let (exit, out, err) = on(&fake, folder.path(), arguments, "EAABtoken").await;
             assert_eq!(exit, code, "{name} {arguments:?}: {out}{err}");
         }
     }
+}
+
+#[tokio::test]
+async fn a_rotation_names_both_rows_of_a_client_and_keeps_the_key_that_they_may_need() {
+    let fake = Fake::start().await;
+    let folder = TempDir::new().unwrap();
+    let (code, _, err) = on(&fake, folder.path(), &["credential", "add", "--client", "a"], "EAABtoken").await;
+    assert_eq!(code, 0, "{err}");
+    let cell = fake.state().rows[0].1["access_token"].as_str().unwrap().to_owned();
+    let second = fake.insert("a", &cell);
+    let (url, keys) = (format!("nocodb+http://{}", fake.address), format!("{},{ENCRYPTION_KEY}", "ff".repeat(32)));
+    let more = [("AIVIARY__STORE__URL", url.as_str()), ("NOCODB_TOKEN", TOKEN), ("ENCRYPTION_KEY", &keys)];
+    let (code, out, err) = run(folder.path(), &["key", "rotate"], &more, "").await;
+    assert_eq!(code, 1, "{out}{err}");
+    assert!(err.contains(&format!("left as it is: client `a` has several rows (1, {second})")), "{err}");
+    assert!(out.contains("2 rows cannot be read and may need any key: keep every key"), "{out}");
+    assert!(!out.contains("can be removed") && !out.contains("backups"), "{out}");
 }
 
 #[tokio::test]

@@ -26,7 +26,7 @@ use crate::exposure::Rules;
 use crate::graph;
 use crate::secret::Secret;
 use crate::server::{Caller, Keys, Readiness, json};
-use crate::store::{CredentialStore, Sharded, StoreError};
+use crate::store::{CredentialStore, Malformed, Sharded, StoreError};
 use crate::telemetry::Metrics;
 
 /// How far ahead of our clock `issued_at` may be: more would shut out all later tokens.
@@ -126,7 +126,18 @@ pub struct Rotated {
     /// Whose; escaped where the row is malformed.
     pub client: String,
     /// Why it was left as it is.
-    pub left: Option<OpenError>,
+    pub left: Option<Left>,
+}
+
+/// Why [`Connect::rotate`] left a credential as it is.
+#[derive(Debug, thiserror::Error)]
+pub enum Left {
+    /// Its row is no credential, or one of several.
+    #[error(transparent)]
+    Malformed(#[from] Malformed),
+    /// Its cell does not open.
+    #[error(transparent)]
+    Unopened(#[from] OpenError),
 }
 
 /// What [`Connect::rotate`] did.
@@ -138,8 +149,24 @@ pub struct Rotation {
     pub done: usize,
     /// Credentials that could not be opened.
     pub left: Vec<Rotated>,
-    /// Credentials that are now under another key; 0 of a configured one: it can be removed.
+    /// Credentials that are now under another key.
     pub others: BTreeMap<KeyId, usize>,
+    /// Rows that do not say which key they need: it may be any.
+    pub unreadable: usize,
+}
+
+impl Rotation {
+    /// Whether nothing needs the key `id` any longer.
+    #[must_use]
+    pub fn is_needless(&self, id: &KeyId) -> bool {
+        self.unreadable == 0 && self.others.get(id).is_none_or(|count| *count == 0)
+    }
+
+    /// Whether every credential is under the first key.
+    #[must_use]
+    pub fn is_whole(&self) -> bool {
+        self.left.is_empty() && self.unreadable == 0 && self.others.values().all(|count| *count == 0)
+    }
 }
 
 /// No stored credential can be opened with the keys that are configured.
@@ -627,10 +654,10 @@ impl Connect {
         mut told: impl FnMut(&Rotated),
     ) -> Result<Rotation, ConnectError> {
         let first = self.sealer.key_ids()[0];
-        let mut rotation = Rotation { first, done: 0, left: Vec::new(), others: BTreeMap::new() };
+        let mut rotation = Rotation { first, done: 0, left: Vec::new(), others: BTreeMap::new(), unreadable: 0 };
         for row in self.store.list().await? {
             let outcome = match row {
-                Err(malformed) => Rotated { client: malformed.client, left: Some(OpenError::Malformed) },
+                Err(malformed) => Rotated { client: malformed.client.clone(), left: Some(malformed.into()) },
                 Ok(row) => {
                     let needs = |row: &SealedCredential| !row.envelope().is_ok_and(|e| e.key_id() == first);
                     if !needs(&row) {
@@ -638,8 +665,11 @@ impl Connect {
                     }
                     let client = &row.binding.client;
                     let left = match self.reseal(client, caller, needs, Binding::clone).await {
-                        Ok(_) => None,
-                        Err(ConnectError::Unreadable { source, .. }) => Some(source),
+                        // It is gone, or somebody else has sealed it anew.
+                        Ok(None) => continue,
+                        Ok(Some(_)) => None,
+                        Err(ConnectError::Unreadable { source, .. }) => Some(source.into()),
+                        Err(ConnectError::Store(StoreError::Malformed(malformed))) => Some(malformed.into()),
                         Err(error) => return Err(error),
                     };
                     Rotated { client: client.to_string(), left }
@@ -653,9 +683,12 @@ impl Connect {
         }
         // Counted anew: a service that still seals under an old key may have written meanwhile.
         rotation.others = self.sealer.key_ids().into_iter().skip(1).map(|id| (id, 0)).collect();
-        for row in self.store.list().await?.into_iter().flatten() {
-            if let Some(id) = row.envelope().ok().map(|envelope| envelope.key_id()).filter(|id| *id != first) {
-                *rotation.others.entry(id).or_default() += 1;
+        for row in self.store.list().await? {
+            match row.map(|row| row.envelope().map(|envelope| envelope.key_id())) {
+                Ok(Ok(id)) if id == first => {}
+                Ok(Ok(id)) => *rotation.others.entry(id).or_default() += 1,
+                Ok(Err(_no_envelope)) => rotation.unreadable += 1,
+                Err(malformed) => rotation.unreadable += malformed.rows.len().max(1),
             }
         }
         Ok(rotation)
