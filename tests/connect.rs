@@ -750,6 +750,11 @@ async fn a_field_that_does_not_fit_is_named_and_its_value_never_repeated() {
         assert!(answer.message().contains(field), "{field} {value}: {answer:?}");
         assert!(!answer.body.contains("422mark"), "{field} {value}: {answer:?}");
     }
+    for client in [".", ".."] {
+        let answer = post(&roles, json!({"client_id": client, "access_token": token("Fields")})).await;
+        assert_error(client, &answer, 422, "invalid_field");
+        assert!(answer.message().contains("neither . nor .. alone"), "{answer:?}");
+    }
     let both = json!({"access_token": token("Fields"), "expires_in": 5, "token_expires_at": "2027-01-10T00:00:00Z"});
     assert_error("two ends", &post(&roles, both).await, 422, "invalid_field");
     let many: Vec<String> = (0..101).map(|n| format!("scope_{n}")).collect();
@@ -1275,7 +1280,9 @@ async fn health_readiness_and_metrics_have_their_shapes_and_no_token() {
     let cell = roles.cell("meter-d", "access_token").unwrap();
     roles.edit("meter-d", "access_token", Some(&format!("{}{}{}", &cell[..27], "ab".repeat(8), &cell[43..])));
     let ready = get(&roles, "/readyz").await;
-    assert_eq!((ready.status(), ready.body.as_str()), (200, r#"{"ready":true,"waiting_for":[],"unreadable":3}"#));
+    let warning = "1 stored credentials need the key abababababababab, which is not in ENCRYPTION_KEY";
+    let expected = json!({"ready": true, "waiting_for": [], "unreadable": 3, "warnings": [warning]});
+    assert_eq!((ready.status(), ready.json()), (200, expected));
 
     let answer = get(&roles, "/metrics").await;
     assert_eq!(
@@ -1469,7 +1476,11 @@ async fn one_row_under_a_lost_key_leaves_the_others_served() {
     both.finish(&[&token("GoodRow")]).await;
 
     let roles = Fixture::on(&folder).start_connect().await;
-    assert_eq!(get(&roles, "/readyz").await.body, r#"{"ready":true,"waiting_for":[],"unreadable":1}"#);
+    let needed = &roles.cell("lost-row", "access_token").unwrap()[27..43];
+    let ready = get(&roles, "/readyz").await;
+    let warning = format!("1 stored credentials need the key {needed}, which is not in ENCRYPTION_KEY");
+    let expected = json!({"ready": true, "waiting_for": [], "unreadable": 1, "warnings": [warning]});
+    assert_eq!((ready.status(), ready.json()), (200, expected));
     assert_eq!(grant(&roles, "good-row").await.status(), 200);
     assert_error("lost", &grant(&roles, "lost-row").await, 500, "credential_unreadable");
     roles.finish(&[&token("GoodRow"), &token("LostRow")]).await;

@@ -33,7 +33,7 @@ pub(super) enum Kind {
     Long,
     /// Short text.
     Text,
-    /// A moment, as text: operators edit it by hand.
+    /// A moment in whole seconds, as text: operators edit it by hand.
     Time,
 }
 
@@ -43,7 +43,8 @@ pub(super) fn kind(column: &str) -> Kind {
         CLIENT => Kind::Key,
         CELL => Kind::Sealed,
         SCOPES => Kind::Long,
-        EXPIRES | ISSUED | UPDATED => Kind::Time,
+        EXPIRES | UPDATED => Kind::Time,
+        // `issued_at` among them: it keeps fractions of a second, which order two tokens of one second.
         _ => Kind::Text,
     }
 }

@@ -65,6 +65,8 @@ pub struct State {
     pub outage: Option<Fault>,
     /// Keeps `client_id` unique, as on PostgreSQL.
     pub unique: bool,
+    /// Cuts the last character off what is written to that column.
+    pub spoils: Option<String>,
     /// Method and target of every request.
     pub seen: Vec<String>,
 }
@@ -288,11 +290,19 @@ impl State {
         }
     }
 
-    /// Only columns that there are: others are dropped without a word, as NocoDB does.
+    /// Only columns that there are: others are dropped without a word, as NocoDB does. A DateTime keeps whole seconds.
     fn known(&self, body: &Value) -> Map<String, Value> {
-        let cells = body.as_object().unwrap().iter();
-        let cells = cells.filter(|(name, _)| self.columns.iter().any(|(title, _)| title == *name));
-        cells.map(|(name, value)| (name.clone(), value.clone())).collect()
+        let kept = |(name, value): (&String, &Value)| {
+            let (_, uidt) = self.columns.iter().find(|(title, _)| title == name)?;
+            let text = value.as_str().filter(|text| self.spoils.as_deref() == Some(name) && text.len() > 1);
+            let value = match (text, value.as_str().and_then(|text| text.parse::<jiff::Timestamp>().ok())) {
+                (Some(text), _) => json!(text[..text.len() - 1]),
+                (None, Some(at)) if uidt == "DateTime" => json!(at.strftime("%Y-%m-%d %H:%M:%S+00:00").to_string()),
+                _ => value.clone(),
+            };
+            Some((name.clone(), value))
+        };
+        body.as_object().unwrap().iter().filter_map(kept).collect()
     }
 
     fn read(&self, query: &Map<String, Value>, all: bool) -> (u16, Value) {

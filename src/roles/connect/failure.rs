@@ -20,7 +20,7 @@ pub enum ConnectError {
     #[error(transparent)]
     Field(#[from] FieldError),
     /// A query value is outside its grammar.
-    #[error("client_id may be 1 to 64 of the characters A-Z a-z 0-9 . _ -")]
+    #[error("client_id may be {}", ClientId::GRAMMAR)]
     ClientGrammar,
     /// A removal that names nobody.
     #[error("name the client to remove: DELETE /api/credentials?client_id=…")]

@@ -115,9 +115,13 @@ impl From<CheckError> for StartError {
     }
 }
 
-/// Whether waiting may help.
+/// Whether waiting may help: trail and state file go on by themselves once they can be written, as while serving.
 fn passes(error: &ConnectError) -> bool {
-    matches!(error, ConnectError::Store(error) if error.passes())
+    match error {
+        ConnectError::Store(error) => error.passes(),
+        ConnectError::Audit(_) | ConnectError::Trail(_) | ConnectError::State(_) => true,
+        _ => false,
+    }
 }
 
 /// An error and its causes in one line.

@@ -42,6 +42,11 @@ const STORE_PATIENCE: Duration = Duration::from_secs(5);
 const NAMED_MAX: usize = 100;
 /// How long a look at the rows holds for `/readyz`, unless something is changed or goes wrong meanwhile.
 const LOOK_HOLDS: Duration = Duration::from_secs(5);
+/// How long one that failed does, unless the store answers meanwhile: whoever waited for it does not wait for the next
+/// one too.
+const FAILURE_HOLDS: Duration = Duration::from_secs(1);
+/// How long a look may take for `/readyz`: less than those who ask wait for their answer.
+const LOOK_PATIENCE: Duration = Duration::from_secs(4);
 
 /// What was stored.
 pub struct Saved {
@@ -81,6 +86,8 @@ pub struct Connect {
     looked: Mutex<Option<Look>>,
     /// Grows with all that may make that look untrue.
     doubts: AtomicU64,
+    /// Whether it failed, and the store has answered nothing since.
+    away: AtomicBool,
     /// Changes of a client run one after another, each until its outcome is known.
     turns: Sharded<Mutex<()>>,
     /// No token of a client is granted between the line of a change and its row.
@@ -91,12 +98,20 @@ pub struct Connect {
     cut: CancellationToken,
 }
 
-/// What a look at the rows found, and when.
+/// A look at the rows, for `/readyz`.
 struct Look {
+    /// When it began; when it ended, if it failed.
     at: Instant,
+    /// Of the time when it began.
     doubts: u64,
-    unreadable: u64,
-    expiry_unreadable: u64,
+    found: Result<Arc<Inventory>, NoLook>,
+}
+
+/// The rows could not be looked at.
+#[derive(Clone)]
+struct NoLook {
+    /// What somebody must repair, where waiting does not help.
+    repair: Option<String>,
 }
 
 /// The right to change one client, in this process and among all. Held until the outcome is known, whoever still waits
@@ -114,6 +129,8 @@ pub struct Inventory {
     pub rows: u64,
     /// Rows of malformed form or under a key that is not configured: whose, and why.
     pub unreadable: Vec<String>,
+    /// Keys that are not configured, and how many rows need each.
+    pub missing_keys: BTreeMap<KeyId, usize>,
     /// Clients whose expiry is no date.
     pub expiry_unreadable: Vec<String>,
     /// Keys that rows were sealed with.
@@ -226,6 +243,7 @@ impl Connect {
             shown: std::sync::Mutex::default(),
             looked: Mutex::default(),
             doubts: AtomicU64::new(0),
+            away: AtomicBool::new(false),
             turns: Sharded::default(),
             grants_of: Sharded::default(),
             changes: TaskTracker::new(),
@@ -418,7 +436,11 @@ impl Connect {
     }
 
     async fn load(&self, client: ClientId) -> Result<SealedCredential, ConnectError> {
-        let Some(row) = self.store.load(&client).await.inspect_err(|_| self.doubt())? else {
+        let answer = self.store.load(&client).await.inspect_err(|_| self.doubt())?;
+        if self.away.load(Ordering::SeqCst) {
+            self.away.store(false, Ordering::SeqCst);
+        }
+        let Some(row) = answer else {
             self.forget_expiry(client.as_str());
             return Err(ConnectError::NotFound(Some(client)));
         };
@@ -566,7 +588,10 @@ impl Connect {
     /// Writes a row, reads it back and opens it: a column that a store dropped is found now, not at the first grant.
     async fn write(&self, row: &SealedCredential, token: &Secret) -> Result<(), ConnectError> {
         self.store.save(row).await?;
-        let back = self.store.load(&row.binding.client).await?.ok_or(ConnectError::NotKept("client_id"))?;
+        let back = match self.store.load(&row.binding.client).await {
+            Err(StoreError::Malformed(row)) => return Err(ConnectError::NotKept(row.column)),
+            back => back?.ok_or(ConnectError::NotKept("client_id"))?,
+        };
         if let Some(kind) =
             AccountKind::ALL.into_iter().find(|kind| back.binding.ids.get(*kind) != row.binding.ids.get(*kind))
         {
@@ -752,6 +777,7 @@ impl Connect {
                     }
                     // One cell of each key is opened; whether the others are authentic, a grant finds out.
                     if !configured.contains(&id) {
+                        *found.missing_keys.entry(id).or_default() += 1;
                         Some(OpenError::UnknownKey(id))
                     } else if new {
                         self.open(&row).err()
@@ -822,18 +848,17 @@ impl Connect {
             readiness.waiting_for.push("key check".to_owned());
         }
         match self.look().await {
-            Ok((unreadable, expiry_unreadable)) => {
-                (readiness.unreadable, readiness.expiry_unreadable) = (unreadable, expiry_unreadable);
+            Ok(found) => {
+                readiness.unreadable = found.unreadable.len() as u64;
+                readiness.expiry_unreadable = found.expiry_unreadable.len() as u64;
+                let missing = found.missing_keys.iter();
+                readiness.warnings.extend(missing.map(|(id, rows)| {
+                    format!("{rows} stored credentials need the key {id}, which is not in ENCRYPTION_KEY")
+                }));
             }
-            Err(error) => {
-                // The whole chain is a line for whoever runs this; callers learn what to repair and no more.
-                warn!(error = %super::chain(&error), "the store does not answer");
+            Err(NoLook { repair }) => {
                 readiness.waiting_for.insert(0, "store".to_owned());
-                if let ConnectError::Store(error) = &error
-                    && !error.passes()
-                {
-                    readiness.warnings.push(error.to_string());
-                }
+                readiness.warnings.extend(repair);
             }
         }
         let trail = self.audit.status();
@@ -847,20 +872,37 @@ impl Connect {
         readiness
     }
 
-    /// Rows that cannot be read and expiries that are no dates, as of a few seconds ago at most.
-    async fn look(&self) -> Result<(u64, u64), ConnectError> {
-        // Whoever asks meanwhile waits for this look and takes it.
+    /// What all rows were like a few seconds ago at most.
+    async fn look(&self) -> Result<Arc<Inventory>, NoLook> {
+        // Whoever asks meanwhile waits for this look and takes it, whatever it finds.
         let mut looked = self.looked.lock().await;
         let doubts = self.doubts.load(Ordering::SeqCst);
-        if let Some(look) = looked.as_ref().filter(|look| look.doubts == doubts && look.at.elapsed() < LOOK_HOLDS) {
-            return Ok((look.unreadable, look.expiry_unreadable));
+        let holds = |look: &&Look| match &look.found {
+            Ok(_) => look.doubts == doubts && look.at.elapsed() < LOOK_HOLDS,
+            Err(_) => self.away.load(Ordering::SeqCst) && look.at.elapsed() < FAILURE_HOLDS,
+        };
+        if let Some(look) = looked.as_ref().filter(holds) {
+            return look.found.clone();
         }
         *looked = None;
-        let at = Instant::now();
-        let found = self.inventory().await?;
-        let (unreadable, expiry_unreadable) = (found.unreadable.len() as u64, found.expiry_unreadable.len() as u64);
-        *looked = Some(Look { at, doubts, unreadable, expiry_unreadable });
-        Ok((unreadable, expiry_unreadable))
+        let began = Instant::now();
+        let slow = || StoreError::Unreachable("it did not answer in time".into());
+        let found = match timeout(LOOK_PATIENCE, self.inventory()).await.unwrap_or_else(|_| Err(slow().into())) {
+            Ok(found) => Ok(Arc::new(found)),
+            Err(error) => {
+                // The whole chain is a line for whoever runs this; callers learn what to repair and no more.
+                warn!(error = %super::chain(&error), "the store does not answer");
+                let repair = match &error {
+                    ConnectError::Store(error) if !error.passes() => Some(error.to_string()),
+                    _ => None,
+                };
+                Err(NoLook { repair })
+            }
+        };
+        self.away.store(found.is_err(), Ordering::SeqCst);
+        let at = if found.is_ok() { began } else { Instant::now() };
+        *looked = Some(Look { at, doubts, found: found.clone() });
+        found
     }
 
     fn shown(&self) -> MutexGuard<'_, BTreeSet<String>> {

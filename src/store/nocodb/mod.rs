@@ -26,8 +26,8 @@ use super::row::{self, CLIENT, NotText, columns};
 use super::{CredentialStore, Finding, Malformed, Mode, Settings, Sharded, StoreError};
 use crate::credential::{ClientId, SealedCredential};
 
-/// What a caller waits for a read.
-const PATIENCE: Duration = Duration::from_secs(5);
+/// What a caller waits for a read: less than those who ask connect wait for it, so that they hear whose fault it is.
+const PATIENCE: Duration = Duration::from_secs(3);
 /// What a write may take with all its attempts, the lookups between them aside. Long: one that is given up may still
 /// land, after a later write of the same client, and undo it.
 const WRITE_PATIENCE: Duration = Duration::from_secs(60);
