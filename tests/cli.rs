@@ -366,7 +366,11 @@ fn credentials_are_kept_from_the_shell() {
     let (out, _) = step(&["audit", "list"], "", 0);
     let events: Vec<&str> =
         out.lines().filter(|line| line.contains("acme")).map(|line| line.split_whitespace().nth(2).unwrap()).collect();
-    assert_eq!(events, ["save", "reseal", "grant", "remove"], "{out}");
+    assert_eq!(
+        events,
+        ["save", "save_confirmed", "reseal", "save_confirmed", "grant", "remove", "save_confirmed"],
+        "{out}"
+    );
     assert!(!said.contains(TOKEN), "{said}");
 }
 
@@ -456,16 +460,16 @@ fn the_trail_is_listed_and_verified() {
     }
     let (_, out, _) = told(&["audit", "list", "--client", "acme", "--json"]);
     let lines: Vec<Value> = out.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
-    assert!(lines.len() == 1 && lines[0]["event"] == "save" && lines[0]["client_id"] == "acme", "{out}");
+    assert!(lines.len() == 2 && lines[0]["event"] == "save" && lines[0]["client_id"] == "acme", "{out}");
     let (exit, out, _) = told(&["audit", "list", "--since", "2999-01-01T00:00:00Z"]);
     assert_eq!((exit, out.as_str()), (0, ""));
     assert_eq!(told(&["audit", "list", "--since", "yesterday"]).0, 2);
 
     let (exit, out, _) = told(&["audit", "verify"]);
-    assert!(exit == 0 && out.starts_with("6 lines, seq 1..6, head "), "{out}");
+    assert!(exit == 0 && out.starts_with("8 lines, seq 1..8, head "), "{out}");
     let head = out.trim_end().rsplit(' ').next().unwrap();
-    assert_eq!(told(&["audit", "verify", "--head", &format!("6:{head}")]).0, 0);
-    assert_eq!(told(&["audit", "verify", "--head", &format!("5:{head}")]).0, 1);
+    assert_eq!(told(&["audit", "verify", "--head", &format!("8:{head}")]).0, 0);
+    assert_eq!(told(&["audit", "verify", "--head", &format!("7:{head}")]).0, 1);
     assert_eq!(told(&["audit", "verify", "--head", head]).0, 2);
 
     let file = at.join("audit.jsonl");

@@ -1039,7 +1039,7 @@ fn whatever_is_done_to_the_audit_file_no_token_leaves_without_a_line() {
                 put_back(path);
             },
             whole: true,
-            shown: (Event::Save, None),
+            shown: (Event::SaveConfirmed, None),
         },
         Mischief {
             name: "replaced by a link",
@@ -1053,7 +1053,7 @@ fn whatever_is_done_to_the_audit_file_no_token_leaves_without_a_line() {
                 put_back(path);
             },
             whole: true,
-            shown: (Event::Save, None),
+            shown: (Event::SaveConfirmed, None),
         },
         Mischief {
             name: "deleted",
@@ -1061,7 +1061,7 @@ fn whatever_is_done_to_the_audit_file_no_token_leaves_without_a_line() {
             stops: false,
             undone: nothing,
             whole: true,
-            shown: (Event::Open, None),
+            shown: (Event::Open, Some("new_file")),
         },
         Mischief {
             name: "emptied",

@@ -61,7 +61,7 @@ fn shown(line: &Line, json: bool) -> String {
     }
     let or_dash = |text: &Option<String>| text.clone().unwrap_or_else(|| "-".to_owned());
     let mut text = format!(
-        "{}  {:>6}  {:<10}  {}  {}  {}",
+        "{}  {:>6}  {:<14}  {}  {}  {}",
         rfc3339(line.time),
         line.seq,
         line.event.as_str(),

@@ -39,6 +39,8 @@ pub enum Kind {
 /// How the far end fails one request.
 #[derive(Clone, Debug)]
 pub enum Fault {
+    /// Not at all.
+    None,
     /// An answer as it stands, and nothing done.
     Answer(&'static str),
     /// Nothing done, the connection closed.
@@ -189,7 +191,7 @@ impl Fake {
                     done(false)
                 }
                 Some(Fault::AllRows) => done(true),
-                None => done(false),
+                Some(Fault::None) | None => done(false),
             };
             if stream.write_all(whole(&answer).as_bytes()).await.is_err() {
                 return;

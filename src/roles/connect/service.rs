@@ -92,6 +92,8 @@ pub struct Connect {
     turns: Sharded<Mutex<()>>,
     /// No token of a client is granted between the line of a change and its row.
     grants_of: Sharded<RwLock<()>>,
+    /// Cells, by their iv, of saves and reseals that were refused, though the store may have taken them.
+    refused: std::sync::Mutex<BTreeMap<ClientId, String>>,
     /// Changes under way: a stop waits for them.
     changes: TaskTracker,
     /// Ends those that a stop does not wait for any longer.
@@ -246,6 +248,7 @@ impl Connect {
             away: AtomicBool::new(false),
             turns: Sharded::default(),
             grants_of: Sharded::default(),
+            refused: std::sync::Mutex::default(),
             changes: TaskTracker::new(),
             cut: CancellationToken::new(),
         }
@@ -369,10 +372,12 @@ impl Connect {
                 Ok(())
             }
             Ok(Err(error)) => {
+                self.note_refused(&line);
                 announced.withdraw().await;
                 Err(error)
             }
             Err(_elapsed) => {
+                self.note_refused(&line);
                 announced.withdraw().await;
                 drop(ungranted);
                 let late = self.clone().make_late(turn, line, work);
@@ -382,12 +387,18 @@ impl Connect {
         }
     }
 
-    async fn make_late(
-        self: Arc<Self>,
-        turn: Turn,
-        mut line: Entry,
-        work: BoxFuture<'static, Result<(), ConnectError>>,
-    ) {
+    fn note_refused(&self, line: &Entry) {
+        if let (Some(client), Some(iv)) = (&line.client, &line.envelope) {
+            self.refused().insert(client.clone(), iv.clone());
+        }
+    }
+
+    fn refused(&self) -> MutexGuard<'_, BTreeMap<ClientId, String>> {
+        // Each entry is whole, whatever panicked beside it.
+        self.refused.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    async fn make_late(self: Arc<Self>, turn: Turn, line: Entry, work: BoxFuture<'static, Result<(), ConnectError>>) {
         let client = &turn.client;
         let outcome = work.await;
         self.doubt();
@@ -396,8 +407,8 @@ impl Connect {
                 // Behind the last grant that read the row as it was before.
                 let _ungranted = self.grants_of.of(client).write_owned().await;
                 warn!(client.id = %client, "a change that was refused for want of an answer was made after all");
-                line.event = Event::SaveConfirmed;
-                self.audit.tell(line).await;
+                self.refused().remove(client);
+                self.audit.tell(line.confirmation()).await;
             }
             Err(error) => {
                 warn!(client.id = %client, error = %super::chain(&error), "a change without an answer failed")
@@ -565,6 +576,13 @@ impl Connect {
             && token.expose() == new.token.expose()
             && same_but_cell(old, &row)
         {
+            // One that was refused and reached the store all the same is acknowledged now: the trail says so first.
+            if let Some(envelope) =
+                old.envelope().ok().filter(|of| self.refused().get(&client).is_some_and(|iv| iv == of.iv()))
+            {
+                self.audit.record(line.client(&client).envelope(envelope.iv()).confirmation()).await?;
+                self.refused().remove(&client);
+            }
             let summary = Summary::of(old, now);
             return Ok(Saved { created: false, summary, ignored: new.ignored });
         }
@@ -795,7 +813,8 @@ impl Connect {
         Ok(found)
     }
 
-    /// Compares the last changes of the trail with the rows: whether one that a crash cut off had reached the store.
+    /// Compares the last changes of the trail with the rows: whether one that was cut off, or took too long, has reached
+    /// the store.
     /// Reads what came since it was last done.
     ///
     /// # Errors
@@ -821,7 +840,12 @@ impl Connect {
                 (Ok(Some(_)), None) | (Err(StoreError::Malformed(_)), _) => false,
                 (Err(error), _) => return Err(error.into()),
             };
-            let event = if made { Event::SaveConfirmed } else { Event::SaveFailed };
+            let event = match (made, change.failed) {
+                (true, _) => Event::SaveConfirmed,
+                (false, false) => Event::SaveFailed,
+                // As the trail says already.
+                (false, true) => continue,
+            };
             let mut entry = Entry::new(event).client(&client);
             entry.envelope = change.envelope;
             self.audit.record(entry).await?;

@@ -129,28 +129,30 @@ struct Owed {
 #[must_use]
 pub struct Announced {
     log: AuditLog,
-    /// The line that withdraws it.
-    withdrawal: Option<Entry>,
+    /// The line, until its outcome is told.
+    line: Option<Entry>,
 }
 
 impl Announced {
-    /// The store has made it.
+    /// The store has made it. The trail says so with its next lines, within a minute: nobody waits or is woken for it.
     pub fn made(mut self) {
-        self.withdrawal = None;
+        if let Some(line) = self.line.take() {
+            lock(&self.log.shared.owed).push(Owed { entry: line.confirmation(), reply: None });
+        }
     }
 
     /// The store refused, or nothing is known yet: as [`AuditLog::tell`].
     pub async fn withdraw(mut self) {
-        if let Some(entry) = self.withdrawal.take() {
-            self.log.tell(entry).await;
+        if let Some(line) = self.line.take() {
+            self.log.tell(line.withdrawal()).await;
         }
     }
 }
 
 impl Drop for Announced {
     fn drop(&mut self) {
-        if let Some(entry) = self.withdrawal.take() {
-            self.log.owe(entry, None);
+        if let Some(line) = self.line.take() {
+            self.log.owe(line.withdrawal(), None);
         }
     }
 }
@@ -205,11 +207,11 @@ impl AuditLog {
     /// As [`AuditLog::record`]; then it must not be made.
     pub async fn announce(&self, entry: Entry) -> Result<Announced, AuditError> {
         // Made first, for whoever is dropped while it waits.
-        let mut announced = Announced { log: self.clone(), withdrawal: Some(entry.withdrawal()) };
+        let mut announced = Announced { log: self.clone(), line: Some(entry.clone()) };
         match self.record(entry).await {
             Ok(()) => Ok(announced),
             Err(error) => {
-                announced.withdrawal = None;
+                announced.line = None;
                 Err(error)
             }
         }
@@ -371,15 +373,22 @@ impl Writer {
         // Taken behind the messages: what was owed before one of them was sent is here.
         let owed = std::mem::take(&mut *lock(&self.shared.owed));
         let now = self.clock.now();
-        let outcomes: Vec<Entry> = owed.iter().map(|owed| owed.entry.clone()).collect();
-        let paid = outcomes.chunks(BATCH_MAX).try_for_each(|some| self.trail.append(some, now));
+        let outcomes: Vec<&Entry> = owed.iter().map(|owed| &owed.entry).collect();
+        let (paid, done) = if outcomes.len() + entries.len() <= BATCH_MAX {
+            // Whoever waits for a line waits for one sync.
+            let done = self.trail.append(outcomes.into_iter().chain(entries), now);
+            (done.clone(), done)
+        } else {
+            let mut batches = outcomes.chunks(BATCH_MAX);
+            let paid = batches.try_for_each(|some| self.trail.append(some.iter().copied(), now));
+            (paid.clone(), paid.and_then(|()| self.trail.append(entries, now)))
+        };
         match &paid {
             Ok(()) => owed.into_iter().filter_map(|owed| owed.reply).for_each(|reply| {
                 let _gave_up = reply.send(Ok(()));
             }),
             Err(_) => drop(lock(&self.shared.owed).splice(0..0, owed)),
         }
-        let done = paid.and_then(|()| self.trail.append(entries, now));
         match &done {
             Ok(()) if self.complained => tracing::info!("the audit file can be written again"),
             Err(error) if !self.complained => {
