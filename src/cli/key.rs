@@ -29,7 +29,7 @@ pub(super) fn rotate(context: &Context) -> Result<Exit, Failure> {
         let told = |one: &Rotated| match &one.left {
             None => say(&format!("sealed anew: {}", one.client)),
             Some(Left::Malformed(row)) => say(&format!("left as it is: {row}")),
-            Some(Left::Unopened(why)) => say(&format!("left as it is: {}: {why}", one.client)),
+            Some(why) => say(&format!("left as it is: {}: {why}", one.client)),
         };
         let rotated = connect.rotate(&caller(), told).await;
         let closed = connect.close(OUTCOME_PATIENCE).await;

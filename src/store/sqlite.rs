@@ -7,7 +7,7 @@ use futures_util::future::BoxFuture;
 use rusqlite::types::ValueRef;
 use rusqlite::{Connection, OptionalExtension, Row, params_from_iter};
 
-use super::row::{self, CLIENT, NotText, columns};
+use super::row::{self, CELL, CLIENT, NotText, columns};
 use super::{CredentialStore, Malformed, StoreError};
 use crate::credential::{ClientId, SealedCredential};
 use crate::sqlite::{Database, Mode, Schema, SqliteError};
@@ -31,6 +31,8 @@ struct Statements {
     clients: String,
     list: String,
     save: String,
+    /// Up to the columns to be set.
+    replace: String,
     remove: String,
 }
 
@@ -49,6 +51,7 @@ impl Statements {
                 "INSERT INTO {table} ({all}) VALUES ({}) ON CONFLICT ({CLIENT}) DO UPDATE SET {others}",
                 numbers.join(", ")
             ),
+            replace: format!("UPDATE {table} SET "),
             remove: format!("DELETE FROM {table} WHERE {CLIENT} = ?1"),
         }
     }
@@ -130,6 +133,24 @@ impl CredentialStore for Sqlite {
         Box::pin(async move {
             self.call(move |db, sql| db.prepare_cached(&sql.save)?.execute(params_from_iter(cells))).await.map(drop)
         })
+    }
+
+    fn replace<'a>(
+        &'a self,
+        old: &'a SealedCredential,
+        new: &'a SealedCredential,
+    ) -> BoxFuture<'a, Result<bool, StoreError>> {
+        let mut columns = Vec::new();
+        let mut values = vec![Some(old.binding.client.to_string()), Some(old.cell.clone())];
+        for (column, cell) in row::changed(old, new) {
+            columns.push(format!("{column} = ?{}", columns.len() + 3));
+            values.push(cell.map(str::to_owned));
+        }
+        let columns = columns.join(", ");
+        Box::pin(self.call(move |db, sql| {
+            let update = format!("{}{columns} WHERE {CLIENT} = ?1 AND coalesce({CELL}, '') = ?2", sql.replace);
+            Ok(db.prepare_cached(&update)?.execute(params_from_iter(values))? > 0)
+        }))
     }
 
     fn remove<'a>(&'a self, client: &'a ClientId) -> BoxFuture<'a, Result<bool, StoreError>> {

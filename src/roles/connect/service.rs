@@ -157,6 +157,9 @@ pub enum Left {
     /// Its cell does not open.
     #[error(transparent)]
     Unopened(#[from] OpenError),
+    /// Somebody wrote it at the same time.
+    #[error("somebody else changed it at the same time; run this again")]
+    Changed,
 }
 
 /// What [`Connect::rotate`] did.
@@ -606,6 +609,14 @@ impl Connect {
     /// Writes a row, reads it back and opens it: a column that a store dropped is found now, not at the first grant.
     async fn write(&self, row: &SealedCredential, token: &Secret) -> Result<(), ConnectError> {
         self.store.save(row).await?;
+        if !same_but_cell(&self.read_back(row, token).await?, row) {
+            return Err(ConnectError::NotKept("token_expires_at, scopes or issued_at"));
+        }
+        Ok(())
+    }
+
+    /// The row as it is now, which must hold `token` for the client, login and accounts of `row`.
+    async fn read_back(&self, row: &SealedCredential, token: &Secret) -> Result<SealedCredential, ConnectError> {
         let back = match self.store.load(&row.binding.client).await {
             Err(StoreError::Malformed(row)) => return Err(ConnectError::NotKept(row.column)),
             back => back?.ok_or(ConnectError::NotKept("client_id"))?,
@@ -621,10 +632,7 @@ impl Connect {
         if !self.open(&back).is_ok_and(|kept| kept.expose() == token.expose()) {
             return Err(ConnectError::NotKept("access_token"));
         }
-        if !same_but_cell(&back, row) {
-            return Err(ConnectError::NotKept("token_expires_at, scopes or issued_at"));
-        }
-        Ok(())
+        Ok(back)
     }
 
     /// Forgets a client; a later token that was issued before this moment is refused.
@@ -712,6 +720,7 @@ impl Connect {
                         Ok(None) => continue,
                         Ok(Some(_)) => None,
                         Err(ConnectError::Unreadable { source, .. }) => Some(source.into()),
+                        Err(ConnectError::Changed(_)) => Some(Left::Changed),
                         Err(ConnectError::Store(StoreError::Malformed(malformed))) => Some(malformed.into()),
                         Err(error) => return Err(error),
                     };
@@ -737,7 +746,8 @@ impl Connect {
         Ok(rotation)
     }
 
-    /// Reads, opens, seals and writes one row under its lock, if it is still there and `wanted`.
+    /// Reads, opens, seals and writes one row under its lock, if it is still there and `wanted`. Written over the cell that
+    /// was read and no other; what an operator edits beside it meanwhile stays.
     async fn reseal(
         self: &Arc<Self>,
         client: &ClientId,
@@ -752,12 +762,21 @@ impl Connect {
         let token = self.open(&old).map_err(|source| ConnectError::Unreadable { client: client.clone(), source })?;
         let binding = rebind(&old.binding);
         let envelope = self.sealer.seal(&token, &binding.bound());
-        let row =
-            SealedCredential { binding, cell: envelope.as_str().to_owned(), updated_at: Some(rfc3339(now)), ..old };
+        let row = SealedCredential {
+            binding,
+            cell: envelope.as_str().to_owned(),
+            updated_at: Some(rfc3339(now)),
+            ..old.clone()
+        };
         let line = by(Event::Reseal, caller).client(client).envelope(envelope.iv());
         let summary = Summary::of(&row, now);
         let connect = self.clone();
-        let work = async move { connect.write(&row, &token).await };
+        let work = async move {
+            if !connect.store.replace(&old, &row).await? {
+                return Err(ConnectError::Changed(old.binding.client));
+            }
+            connect.read_back(&row, &token).await.map(drop)
+        };
         self.make(turn, ungranted, line, Box::pin(work)).await?;
         Ok(Some(summary))
     }

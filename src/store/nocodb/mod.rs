@@ -22,7 +22,7 @@ pub use self::admin::{Admin, Bootstrapped, bootstrap};
 pub(super) use self::api::base_url;
 use self::api::{Api, ApiError, Login, chain};
 use self::table::{Make, Names, Table};
-use super::row::{self, CLIENT, NotText, columns};
+use super::row::{self, CELL, CLIENT, NotText, columns};
 use super::{CredentialStore, Finding, Malformed, Mode, Settings, Sharded, StoreError};
 use crate::credential::{ClientId, SealedCredential};
 
@@ -247,8 +247,14 @@ impl NocoDb {
         Ok(rows)
     }
 
-    /// Writes the row of `client`: new, or in place of the old one.
-    async fn write(&self, client: &ClientId, cells: &Map<String, Value>) -> Result<(), StoreError> {
+    /// Writes `cells` to the row of `client`: new, or in place of the old one; or only `over` the row whose sealed token
+    /// that is. Whether it did.
+    async fn write(
+        &self,
+        client: &ClientId,
+        cells: &Map<String, Value>,
+        over: Option<&str>,
+    ) -> Result<bool, StoreError> {
         let until = Instant::now() + WRITE_PATIENCE;
         let mut lost: Option<ApiError> = None;
         for _ in 0..ATTEMPTS {
@@ -261,12 +267,16 @@ impl NocoDb {
             let written = match &rows[..] {
                 [row] if lost.is_some() && row.holds(&table, cells) => {
                     warn!(client.id = %client, row = row.number, "the answer to a write was lost; the row is as it should be");
-                    return Ok(());
+                    return Ok(true);
+                }
+                [_, _, ..] if over.is_some() => return Err(several(client.as_str(), &rows).into()),
+                rows if !over.is_none_or(|over| rows.first().is_some_and(|row| row.is_sealed_as(over))) => {
+                    return Ok(false);
                 }
                 [] => match self.api.write(Method::POST, &path, &Value::Object(cells.clone()), left()).await {
                     Ok(made) => {
                         self.yield_to_older(client, made[&table.key].as_u64()).await?;
-                        return Ok(());
+                        return Ok(true);
                     }
                     Err(error) => Err(error),
                 },
@@ -274,13 +284,13 @@ impl NocoDb {
                     let mut update = cells.clone();
                     update.insert(table.key.clone(), json!(first.number));
                     match self.api.write(Method::PATCH, &path, &Value::Object(update), left()).await {
-                        Ok(_) if others.is_empty() => return Ok(()),
+                        Ok(_) if others.is_empty() => return Ok(true),
                         Ok(_) => {
                             let numbers: Vec<u64> = others.iter().map(|row| row.number).collect();
                             warn!(client.id = %client, kept = first.number, removed = ?numbers,
                                 "the client had several rows; one has the new credential, the others are removed");
                             self.delete(&table, &numbers).await?;
-                            return Ok(());
+                            return Ok(true);
                         }
                         Err(error) => Err(error),
                     }
@@ -298,7 +308,7 @@ impl NocoDb {
                     lost = Some(error);
                 }
                 Err(error) => return Err(error.into()),
-                Ok(()) => return Ok(()),
+                Ok(()) => return Ok(true),
             }
         }
         Err(lost.map_or_else(|| unreachable("the row could not be written"), StoreError::from))
@@ -375,9 +385,14 @@ impl Row {
         row::credential(|column| self.cell(table, column))
     }
 
-    /// Whether every cell is as it was to be written.
+    /// Whether its sealed token is that one.
+    fn is_sealed_as(&self, cell: &str) -> bool {
+        self.cells.get(CELL).and_then(Value::as_str).unwrap_or_default() == cell
+    }
+
+    /// Whether each of `cells` is as it was to be written.
     fn holds(&self, table: &Table, cells: &Map<String, Value>) -> bool {
-        columns().into_iter().all(|column| {
+        columns().into_iter().filter(|column| cells.contains_key(*column)).all(|column| {
             let wanted = cells.get(column).and_then(Value::as_str).filter(|text| !text.is_empty());
             self.cell(table, column).is_ok_and(|cell| cell.filter(|text| !text.is_empty()).as_deref() == wanted)
         })
@@ -411,7 +426,20 @@ impl CredentialStore for NocoDb {
         let client = &credential.binding.client;
         Box::pin(async move {
             let _one_at_a_time = self.writes.of(client).lock_owned().await;
-            self.write(client, &cells).await
+            self.write(client, &cells, None).await.map(drop)
+        })
+    }
+
+    fn replace<'a>(
+        &'a self,
+        old: &'a SealedCredential,
+        new: &'a SealedCredential,
+    ) -> BoxFuture<'a, Result<bool, StoreError>> {
+        let cells = row::changed(old, new).map(|(column, cell)| (column.to_owned(), json!(cell))).collect();
+        let client = &old.binding.client;
+        Box::pin(async move {
+            let _one_at_a_time = self.writes.of(client).lock_owned().await;
+            self.write(client, &cells, Some(&old.cell)).await
         })
     }
 
