@@ -67,6 +67,8 @@ pub struct State {
     pub outage: Option<Fault>,
     /// Keeps `client_id` unique, as on PostgreSQL.
     pub unique: bool,
+    /// Gives the numbers of rows as text.
+    pub text_numbers: bool,
     /// Cuts the last character off what is written to that column.
     pub spoils: Option<String>,
     /// Method and target of every request.
@@ -271,7 +273,7 @@ impl State {
                 self.last += 1;
                 let row = self.known(&body);
                 self.rows.push((self.last, row));
-                (200, json!({ "Id": self.last }))
+                (200, json!({ "Id": self.number(self.last) }))
             }
             ("PATCH", "/api/v2/tables/m1/records") => {
                 let known = self.known(&body);
@@ -333,12 +335,17 @@ impl State {
         };
         let shown = |(number, row): &(u64, Map<String, Value>)| {
             let cell = |name: &&str| (*name).to_owned();
-            let value =
-                |name: &&str| if *name == "Id" { json!(number) } else { row.get(*name).cloned().unwrap_or_default() };
+            let value = |name: &&str| {
+                if *name == "Id" { self.number(*number) } else { row.get(*name).cloned().unwrap_or_default() }
+            };
             Value::Object(fields.iter().filter(|name| there(name)).map(|name| (cell(name), value(name))).collect())
         };
         let list: Vec<Value> = self.rows.iter().filter(fits).take(text("limit").parse().unwrap()).map(shown).collect();
         (200, json!({ "list": list }))
+    }
+
+    fn number(&self, number: u64) -> Value {
+        if self.text_numbers { json!(number.to_string()) } else { json!(number) }
     }
 
     pub fn rename(&mut self, from: &str, to: &str) {

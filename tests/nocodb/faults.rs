@@ -107,6 +107,27 @@ async fn a_create_whose_answer_was_lost_is_looked_up_before_it_is_repeated() {
 }
 
 #[tokio::test]
+async fn of_two_that_make_a_row_at_once_the_younger_yields() {
+    for text_numbers in [false, true] {
+        let fake = Fake::start().await;
+        fake.state().text_numbers = text_numbers;
+        let store = open(&fake).await;
+        fake.fail(Kind::Create, Fault::Hang);
+        let other = async {
+            fake.hangs().await;
+            fake.insert("a", "of another process");
+            fake.release();
+        };
+        let younger = of("a", "1");
+        let (saved, ()) = tokio::join!(store.save(&younger), other);
+        let error = saved.unwrap_err();
+        assert!(chain(&error).contains("another process wrote the same client"), "{}", chain(&error));
+        let cells: Vec<_> = fake.state().rows.iter().map(|(_, row)| row["access_token"].clone()).collect();
+        assert_eq!(cells, ["of another process"], "numbers as text: {text_numbers}");
+    }
+}
+
+#[tokio::test]
 async fn an_update_or_a_removal_whose_answer_was_lost_is_looked_up() {
     let fake = Fake::start().await;
     let store = open(&fake).await;

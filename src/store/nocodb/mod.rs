@@ -126,6 +126,22 @@ impl NocoDb {
         self.table().await
     }
 
+    /// Asks the table, and after a refusal once more, where it is found anew.
+    async fn asked<T, F>(&self, ask: impl Fn(Arc<Table>) -> F) -> Result<(Arc<Table>, T), StoreError>
+    where
+        F: Future<Output = Result<T, ApiError>>,
+    {
+        let table = self.table().await?;
+        match ask(table.clone()).await {
+            Err(error) if error.may_have_moved() => {
+                let table = self.table_again().await?;
+                let found = ask(table.clone()).await?;
+                Ok((table, found))
+            }
+            done => Ok((table, done?)),
+        }
+    }
+
     /// Rows of `table` that `filter` matches, by row number, with all cells.
     async fn rows(&self, table: &Table, filter: Option<&str>, limit: usize) -> Result<Vec<Row>, ApiError> {
         self.cells(table, &columns(), filter, limit).await
@@ -155,7 +171,7 @@ impl NocoDb {
             if wanted.iter().any(|column| !cells.contains_key(*column)) {
                 return None;
             }
-            let number = cells.get(&table.key).and_then(|key| key.as_u64().or_else(|| key.as_str()?.parse().ok()))?;
+            let number = cells.get(&table.key).and_then(number)?;
             Some(Row { number, cells: cells.clone() })
         };
         let rows = list.iter().map(row).collect::<Option<Vec<_>>>();
@@ -165,16 +181,9 @@ impl NocoDb {
     /// The rows of `client`: those and no others, whatever the filter was taken for.
     async fn find(&self, client: &ClientId) -> Result<(Arc<Table>, Vec<Row>), StoreError> {
         // A client id has no quotes; unquoted values end at commas and brackets, and could go on as another condition.
-        let filter = format!("@({CLIENT},eq,\"{client}\")");
-        let mut table = self.table().await?;
-        let found = match self.rows(&table, Some(&filter), ROWS_OF_ONE).await {
-            Err(error) if error.may_have_moved() => {
-                table = self.table_again().await?;
-                self.rows(&table, Some(&filter), ROWS_OF_ONE).await
-            }
-            done => done,
-        };
-        let mut rows = found?;
+        let filter = &format!("@({CLIENT},eq,\"{client}\")");
+        let rows = move |table: Arc<Table>| async move { self.rows(&table, Some(filter), ROWS_OF_ONE).await };
+        let (table, mut rows) = self.asked(rows).await?;
         rows.retain(|row| row.cells.get(CLIENT).and_then(Value::as_str) == Some(client.as_str()));
         Ok((table, rows))
     }
@@ -189,47 +198,39 @@ impl NocoDb {
     }
 
     async fn names(&self, limit: usize) -> Result<Vec<String>, StoreError> {
-        let mut table = self.table().await?;
-        let found = match self.cells(&table, &[CLIENT], None, limit).await {
-            Err(error) if error.may_have_moved() => {
-                table = self.table_again().await?;
-                self.cells(&table, &[CLIENT], None, limit).await
-            }
-            done => done,
-        };
+        let (_, rows) = self.asked(|table| async move { self.cells(&table, &[CLIENT], None, limit).await }).await?;
         let name = |row: Row| row.cells.get(CLIENT).and_then(Value::as_str).unwrap_or_default().to_owned();
-        Ok(found?.into_iter().map(name).collect())
+        Ok(rows.into_iter().map(name).collect())
     }
 
     async fn all(&self) -> Result<Vec<Result<SealedCredential, Malformed>>, StoreError> {
-        let mut table = self.table().await?;
         let mut all: Vec<Row> = Vec::new();
         let mut limit = PAGE;
-        let mut moved = false;
-        loop {
-            // By number and not by offset: rows that come and go meanwhile shift no page.
-            let filter = all.last().map(|row| format!("@({},gt,{})", table.key, row.number));
-            match self.rows(&table, filter.as_deref(), limit).await {
-                Ok(page) => {
-                    // A far end that takes the filter for nothing gives the same page for ever.
-                    let numbers = all.last().into_iter().chain(&page).map(|row| row.number);
-                    if !numbers.is_sorted_by(|one, next| one < next) {
-                        return Err(ApiError::NotData(reqwest::StatusCode::OK).into());
-                    }
-                    let last = page.len() < limit;
-                    all.extend(page);
-                    if last {
-                        break;
+        let table = loop {
+            let last = all.last().map(|row| row.number);
+            let page = |table: Arc<Table>| async move {
+                // By number and not by offset: rows that come and go meanwhile shift no page.
+                let filter = last.map(|number| format!("@({},gt,{number})", table.key));
+                let mut limit = limit;
+                loop {
+                    match self.rows(&table, filter.as_deref(), limit).await {
+                        Err(ApiError::TooLarge) if limit > 1 => limit /= 2,
+                        done => return Ok((done?, limit)),
                     }
                 }
-                Err(ApiError::TooLarge) if limit > 1 => limit /= 2,
-                Err(error) if error.may_have_moved() && !moved => {
-                    moved = true;
-                    table = self.table_again().await?;
-                }
-                Err(error) => return Err(error.into()),
+            };
+            let (table, (page, fitting)) = self.asked(page).await?;
+            limit = fitting;
+            // A far end that takes the filter for nothing gives the same page for ever.
+            if !last.into_iter().chain(page.iter().map(|row| row.number)).is_sorted_by(|one, next| one < next) {
+                return Err(ApiError::NotData(reqwest::StatusCode::OK).into());
             }
-        }
+            let is_last = page.len() < limit;
+            all.extend(page);
+            if is_last {
+                break table;
+            }
+        };
         let name = |row: &Row| row.cells.get(CLIENT).and_then(Value::as_str).unwrap_or_default().to_owned();
         let mut by_client: Vec<(String, Row)> = all.into_iter().map(|row| (name(&row), row)).collect();
         by_client.sort_by(|(a, _), (b, _)| a.cmp(b));
@@ -275,7 +276,7 @@ impl NocoDb {
                 }
                 [] => match self.api.write(Method::POST, &path, &Value::Object(cells.clone()), left()).await {
                     Ok(made) => {
-                        self.yield_to_older(client, made[&table.key].as_u64()).await?;
+                        self.yield_to_older(client, number(&made[&table.key])).await?;
                         return Ok(true);
                     }
                     Err(error) => Err(error),
@@ -364,6 +365,11 @@ impl NocoDb {
             false => Err(lost.unwrap_or_else(|| unreachable("the rows came back"))),
         }
     }
+}
+
+/// A row's own number: as one, or as text.
+fn number(key: &Value) -> Option<u64> {
+    key.as_u64().or_else(|| key.as_str()?.parse().ok())
 }
 
 fn several(client: &str, rows: &[Row]) -> Malformed {
