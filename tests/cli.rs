@@ -470,13 +470,20 @@ fn the_trail_is_listed_and_verified() {
     let head = out.trim_end().rsplit(' ').next().unwrap();
     assert_eq!(told(&["audit", "verify", "--head", &format!("8:{head}")]).0, 0);
     assert_eq!(told(&["audit", "verify", "--head", &format!("7:{head}")]).0, 1);
-    assert_eq!(told(&["audit", "verify", "--head", head]).0, 2);
+    for no_head in [head, "1:abc", &format!("x:{head}"), &format!("8:{}", &head[1..]), &format!("8:{}g", &head[1..])] {
+        assert_eq!(told(&["audit", "verify", "--head", no_head]).0, 2, "{no_head}");
+    }
+    let (exit, _, err) = told(&["audit", "verify", "--head", &format!("8:{}", "0".repeat(64))]);
+    assert!(exit == 1 && err.contains("audit.jsonl:8: seq 8: head: the given hash is not in the trail"), "{err}");
 
     let file = at.join("audit.jsonl");
     let text = std::fs::read_to_string(&file).unwrap();
     std::fs::write(&file, text.replacen("\"acme\"", "\"bcme\"", 1)).unwrap();
     let (exit, _, err) = told(&["audit", "verify"]);
-    assert!(exit == 1 && err.contains("audit.jsonl:2: seq 2: hash"), "{err}");
+    assert!(exit == 1 && err.contains("audit.jsonl:2: seq 2: hash: the line is not what was written"), "{err}");
+    std::fs::write(&file, "").unwrap();
+    let (exit, out, err) = told(&["audit", "verify"]);
+    assert!(exit == 1 && err.contains("audit.jsonl:1: seq 1: prev: the file does not begin with"), "{out}{err}");
 }
 
 #[test]

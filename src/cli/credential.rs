@@ -145,7 +145,7 @@ async fn change(args: Credential, connect: &Arc<Connect>) -> Result<String, Fail
                 };
             }
             let client = connect.resolve(client).await?;
-            Ok(summary(&connect.set_ids(client, ids, None, &caller()).await?))
+            Ok(summary(&connect.set_ids(client, ids, &caller()).await?))
         }
         Credential::Remove { client } => {
             let client = connect.remove(client, None, &caller()).await?;

@@ -686,10 +686,9 @@ impl Connect {
         self: &Arc<Self>,
         client: ClientId,
         ids: [Given; 4],
-        login: Option<Login>,
         caller: &Caller,
     ) -> Result<Summary, ConnectError> {
-        let rebind = |old: &Binding| merged_binding(&ids, login, old.client.clone(), Some(old));
+        let rebind = |old: &Binding| merged_binding(&ids, None, old.client.clone(), Some(old));
         let resealed = self.reseal(&client, caller, |_| true, rebind).await?;
         resealed.ok_or(ConnectError::NotFound(Some(client)))
     }

@@ -69,12 +69,14 @@ pub enum Reason {
 impl fmt::Display for Reason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Self::Hash => "hash",
-            Self::Seq => "seq",
-            Self::Prev => "prev",
-            Self::Torn => "torn",
-            Self::StaleEnvelope => "stale_envelope",
-            Self::Head => "head",
+            Self::Hash => "hash: the line is not what was written, or not behind this line before it",
+            Self::Seq => "seq: not the next number; lines are missing, or were moved or inserted before it",
+            Self::Prev => "prev: the file does not begin with an `open` line that names the last hash before it",
+            Self::Torn => "torn: not a whole line of an audit trail",
+            Self::StaleEnvelope => {
+                "stale_envelope: it grants a cell that a later save had replaced; an older one was put back"
+            }
+            Self::Head => "head: the given hash is not in the trail; its end was cut off, or it was written anew",
         })
     }
 }
@@ -182,6 +184,10 @@ pub fn verify(files: &[PathBuf], head: Option<(u64, String)>) -> Result<Verified
             verified.lines += 1;
             (verified.last_seq, verified.head) = (line.seq, line.hash.clone());
             last = Some((line.seq, hash));
+        }
+        if number == 0 {
+            let seq = last.map_or(1, |(seq, _)| seq.saturating_add(1));
+            return Err(Broken { file: path.clone(), line: 1, seq, reason: Reason::Prev }.into());
         }
     }
     match head {
