@@ -832,8 +832,7 @@ impl Connect {
     }
 
     /// Compares the last changes of the trail with the rows: whether one that was cut off, or took too long, has reached
-    /// the store.
-    /// Reads what came since it was last done.
+    /// the store. Reads what came since it was last done.
     ///
     /// # Errors
     /// When store or trail cannot be read or written.
@@ -916,11 +915,13 @@ impl Connect {
 
     /// What all rows were like a few seconds ago at most.
     async fn look(&self) -> Result<Arc<Inventory>, NoLook> {
+        let asked = Instant::now();
         // Whoever asks meanwhile waits for this look and takes it, whatever it finds.
         let mut looked = self.looked.lock().await;
         let doubts = self.doubts.load(Ordering::SeqCst);
         let holds = |look: &&Look| match &look.found {
             Ok(_) => look.doubts == doubts && look.at.elapsed() < LOOK_HOLDS,
+            Err(_) if look.at >= asked => true,
             Err(_) => self.away.load(Ordering::SeqCst) && look.at.elapsed() < FAILURE_HOLDS,
         };
         if let Some(look) = looked.as_ref().filter(holds) {

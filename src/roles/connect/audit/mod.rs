@@ -122,6 +122,8 @@ struct Shared {
 struct Owed {
     entry: Entry,
     reply: Option<Reply>,
+    /// Whether it is to be written at once, and not only with the next line.
+    now: bool,
 }
 
 /// A change whose line is in the trail. Unless it is [`made`](Self::made), it is withdrawn, at the latest when this is
@@ -137,7 +139,7 @@ impl Announced {
     /// The store has made it. The trail says so with its next lines, within a minute: nobody waits or is woken for it.
     pub fn made(mut self) {
         if let Some(line) = self.line.take() {
-            lock(&self.log.shared.owed).push(Owed { entry: line.confirmation(), reply: None });
+            lock(&self.log.shared.owed).push(Owed { entry: line.confirmation(), reply: None, now: false });
         }
     }
 
@@ -228,7 +230,7 @@ impl AuditLog {
 
     /// Whether there is still somebody to write it.
     fn owe(&self, entry: Entry, reply: Option<Reply>) -> bool {
-        lock(&self.shared.owed).push(Owed { entry, reply });
+        lock(&self.shared.owed).push(Owed { entry, reply, now: true });
         // Where the queue is full the writer is awake.
         !matches!(self.queue.try_send(Message::Owed), Err(TrySendError::Disconnected(_)))
     }
@@ -351,7 +353,7 @@ impl Writer {
                 let unheard = reply.send(done.clone()).is_err() && done.is_ok();
                 if unheard && entries[at].event.announces() {
                     let entry = entries[at].withdrawal();
-                    lock(&self.shared.owed).push(Owed { entry, reply: None });
+                    lock(&self.shared.owed).push(Owed { entry, reply: None, now: true });
                 }
             }
             if let Some(reply) = close {
@@ -429,9 +431,9 @@ impl Writer {
         let head = (self.trail.seq() > self.head_logged.0).then(|| self.head_logged.1 + HEAD_EVERY);
         let broken = self.complained || self.trail.is_broken();
         let retry = broken.then(|| now + RETRY_AFTER);
-        let owed = (!broken && !lock(&self.shared.owed).is_empty()).then_some(now);
+        let owed = (!broken && lock(&self.shared.owed).iter().any(|owed| owed.now)).then_some(now);
         let next = [refusals, head, retry, owed].into_iter().flatten().min();
-        // While nothing is due, a refusal may be counted that did not wake this thread.
+        // While nothing is due, what does not wake this thread may come: a refusal that is counted, a change that was made.
         next.map_or(HEAD_EVERY, |next| next.saturating_duration_since(now)).min(Duration::from_secs(60))
     }
 
