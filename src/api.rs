@@ -92,9 +92,8 @@ impl NewCredential {
                 "client_id" | "login" | "expires_in" if is_null(raw) => {}
                 "access_token" => token = text(raw).filter(|token| is_token(token)),
                 "client_id" => {
-                    let expected = "1 to 64 of the characters A-Z a-z 0-9 . _ -";
                     let id = text(raw).and_then(|text| text.parse().ok());
-                    new.client = Some(id.ok_or_else(|| FieldError::new("client_id", expected))?);
+                    new.client = Some(id.ok_or_else(|| FieldError::new("client_id", ClientId::GRAMMAR))?);
                 }
                 "login" => {
                     let login = text(raw).and_then(|text| text.parse().ok());

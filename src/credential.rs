@@ -15,11 +15,14 @@ use crate::crypto::{Bound, Envelope, OpenError};
 #[error("{0}")]
 pub struct GrammarError(pub &'static str);
 
-/// The customer whose account it is: 1 to 64 of `A-Z a-z 0-9 . _ -`.
+/// The customer whose account it is: 1 to 64 of `A-Z a-z 0-9 . _ -`, and neither `.` nor `..`.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 pub struct ClientId(String);
 
 impl ClientId {
+    /// What it may be, in words.
+    pub const GRAMMAR: &str = "1 to 64 of the characters A-Z a-z 0-9 . _ -, and neither . nor .. alone";
+
     /// The client of a credential that names none and for which none is configured.
     #[must_use]
     pub fn fallback() -> Self {
@@ -40,11 +43,7 @@ impl FromStr for ClientId {
         let fits = (1..=64).contains(&text.len())
             && text.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-'));
         // A lone or double dot is a path segment of its own meaning.
-        if fits && text != "." && text != ".." {
-            Ok(Self(text.to_owned()))
-        } else {
-            Err(GrammarError("1 to 64 of the characters A-Z a-z 0-9 . _ -"))
-        }
+        if fits && text != "." && text != ".." { Ok(Self(text.to_owned())) } else { Err(GrammarError(Self::GRAMMAR)) }
     }
 }
 

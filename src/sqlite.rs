@@ -108,7 +108,10 @@ pub enum SqliteError {
         source: io::Error,
     },
     /// [`Mode::Existing`], and there is none.
-    #[error("there is no {what} at `{}`", path.display())]
+    #[error(
+        "there is no {what} at `{}`; `aiviary store init` makes one, and a relative path is taken from STATE_DIRECTORY, else from the working directory",
+        path.display()
+    )]
     Absent {
         /// The file.
         path: PathBuf,
@@ -249,7 +252,9 @@ fn resolve(path: &Path, schema: &Schema, mode: Mode) -> Result<PathBuf, SqliteEr
         let path = path.to_owned();
         move |source| SqliteError::Make { path, source }
     };
-    let absent = || SqliteError::Absent { path: path.to_owned(), what: schema.what };
+    // Whole: where a relative one was taken from may be the very thing that is wrong.
+    let whole = || std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+    let absent = || SqliteError::Absent { path: whole(), what: schema.what };
     let Some(name) = path.file_name() else { return Err(SqliteError::NotRegular { path: path.to_owned() }) };
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     if mode == Mode::Create {

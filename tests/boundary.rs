@@ -530,7 +530,8 @@ async fn a_running_request_is_finished_at_stop_and_new_ones_are_not_taken() {
     let again = Fixture::on(&folder).start_connect().await;
     assert_eq!(ask(again.internal, "GET", "/api/credentials?client_id=late", &[], "").await.status(), 200);
     let events: Vec<Value> = again.trail().iter().map(|line| line["event"].clone()).collect();
-    assert_eq!(events, ["open", "save", "save", "stop", "open"], "the trail is closed after the last request");
+    let expected = ["open", "save", "save_confirmed", "save", "save_confirmed", "stop", "open"];
+    assert_eq!(events, expected, "the trail is closed after the last request");
     again.finish(&[&token()]).await;
 }
 

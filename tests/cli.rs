@@ -320,7 +320,13 @@ fn the_tool_pages_are_what_the_catalogue_says() {
 
 /// The binary in `folder`, with `input` on its standard input.
 fn fed(folder: &Path, arguments: &[&str], input: &[u8]) -> (i32, String, String) {
+    fed_with(folder, arguments, input, &[])
+}
+
+/// The same with `variables` over the right ones.
+fn fed_with(folder: &Path, arguments: &[&str], input: &[u8], variables: &[(&str, &str)]) -> (i32, String, String) {
     let mut command = process::command(folder, arguments, &RIGHT);
+    command.envs(variables.iter().copied());
     let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     // One that refuses its arguments does not read.
     let _ = child.stdin.take().unwrap().write_all(input);
@@ -339,9 +345,23 @@ fn credentials_are_kept_from_the_shell() {
         said.push_str(&format!("{out}{err}"));
         (out, err)
     };
-    let (_, err) = step(&["credential", "list"], "", 1);
-    assert!(err.contains("no credential store"), "{err}");
-    assert_eq!(std::fs::read_dir(at).unwrap().count(), 0, "a list makes no store");
+    let set = ["credential", "set", "--facebook-page-id", "19"];
+    for absent in [&["credential", "list"][..], &set, &["key", "rotate"], &["store", "copy", "--to", "sqlite:b.db"]] {
+        let (_, err) = step(absent, "", 78);
+        let file = at.canonicalize().unwrap().join("aiviary.db");
+        assert!(err.contains(&format!("no credential store at `{}`", file.display())), "{absent:?}: {err}");
+        assert!(err.contains("store init") && err.contains("STATE_DIRECTORY"), "{absent:?}: {err}");
+    }
+    assert_eq!(std::fs::read_dir(at).unwrap().count(), 0, "nothing makes a store but what is to make one");
+    for wrong in [
+        &["credential", "add", "--client", "a b"][..],
+        &["credential", "set", "--client", "a b", "--facebook-page-id", "19"],
+        &["credential", "remove", "--client", "a b"],
+        &["credential", "set", "--client", "acme"],
+    ] {
+        step(wrong, TOKEN, 2);
+        assert_eq!(std::fs::read_dir(at).unwrap().count(), 0, "{wrong:?}: nothing is made");
+    }
 
     let expiry = "2099-01-01T00:00:00Z";
     let add = ["credential", "add", "--client", "acme", "--ad-account-id", "17", "--token-expires-at", expiry];
@@ -357,6 +377,7 @@ fn credentials_are_kept_from_the_shell() {
     let (out, _) = step(&["credential", "set", "--client", "acme", "--facebook-page-id", "19"], "", 0);
     assert_eq!(serde_json::from_str::<Value>(&out).unwrap()["facebook_page_id"], "19");
     step(&["credential", "set", "--client", "acme", "--facebook-page-id", "one"], "", 2);
+    step(&["credential", "add", "--client", "acme", "--facebook-page-id", "one"], TOKEN, 2);
     let (out, _) = step(&["credential", "list", "--json"], "", 0);
     let list: Value = serde_json::from_str(&out).unwrap();
     assert_eq!(
@@ -376,7 +397,11 @@ fn credentials_are_kept_from_the_shell() {
     let (out, _) = step(&["audit", "list"], "", 0);
     let events: Vec<&str> =
         out.lines().filter(|line| line.contains("acme")).map(|line| line.split_whitespace().nth(2).unwrap()).collect();
-    assert_eq!(events, ["save", "reseal", "grant", "remove"], "{out}");
+    assert_eq!(
+        events,
+        ["save", "save_confirmed", "reseal", "save_confirmed", "grant", "remove", "save_confirmed"],
+        "{out}"
+    );
     assert!(!said.contains(TOKEN), "{said}");
 }
 
@@ -413,6 +438,77 @@ fn the_shell_is_told_of_commands_and_options_not_of_requests() {
 }
 
 #[test]
+fn no_command_seals_by_a_key_that_is_not_the_stores() {
+    let folder = TempDir::new().unwrap();
+    let at = folder.path();
+    let add = ["credential", "add", "--client", "acme", "--facebook-page-id", "19"];
+    assert_eq!(fed(at, &add, b"EAABtoken").0, 0);
+    let row = || {
+        let db = rusqlite::Connection::open(at.join("aiviary.db")).unwrap();
+        let cells = |row: &rusqlite::Row<'_>| Ok((row.get::<_, String>(0)?, row.get::<_, Option<String>>(1)?));
+        db.query_row("SELECT access_token, facebook_page_id FROM meta_credentials", [], cells).unwrap()
+    };
+    let before = row();
+    let other = "ff".repeat(32);
+    for arguments in [
+        &["credential", "add", "--client", "acme"][..],
+        &["credential", "add", "--client", "new"],
+        &["credential", "set", "--client", "acme", "--facebook-page-id", "20"],
+        &["key", "rotate"],
+    ] {
+        let (exit, out, err) = fed_with(at, arguments, b"EAABother", &[("ENCRYPTION_KEY", &other)]);
+        assert_eq!(exit, 78, "{arguments:?}: {out}{err}");
+        assert!(err.contains("ENCRYPTION_KEY is not the key of this store"), "{arguments:?}: {err}");
+        assert!(err.contains(&before.0[27..43]) && !err.contains(&other), "{arguments:?}: {err}");
+        assert_eq!(row(), before, "{arguments:?}: the row is as it was, and the only one");
+    }
+    let (exit, out, err) =
+        fed_with(at, &["credential", "remove", "--client", "acme"], b"", &[("ENCRYPTION_KEY", &other)]);
+    assert_eq!((exit, out.as_str()), (0, "removed acme\n"), "what cannot be opened can be removed: {err}");
+    assert_eq!(texts(aiviary(at, &["audit", "verify"], &RIGHT)).0, 0);
+}
+
+#[test]
+fn a_rotation_lets_no_key_go_that_a_row_may_need() {
+    let folder = TempDir::new().unwrap();
+    let at = folder.path();
+    let (new, old) = ("ff".repeat(32), KEY);
+    for client in ["a", "b"] {
+        assert_eq!(fed(at, &["credential", "add", "--client", client], b"EAABtoken").0, 0);
+    }
+    let sql = |text: &str| rusqlite::Connection::open(at.join("aiviary.db")).unwrap().execute_batch(text).unwrap();
+    let both = format!("{new},{old}");
+    let rotate = || fed_with(at, &["key", "rotate"], b"", &[("ENCRYPTION_KEY", &both)]);
+    for (name, damage, why, repair) in [
+        (
+            "no login",
+            "UPDATE meta_credentials SET login = 'myspace' WHERE client_id = 'b'",
+            "left as it is: the row of client `b` has no usable `login`",
+            "UPDATE meta_credentials SET login = 'facebook' WHERE client_id = 'b'",
+        ),
+        (
+            "no cell",
+            "UPDATE meta_credentials SET scopes = access_token, access_token = 'x' WHERE client_id = 'b'",
+            "left as it is: b: the cell is not a sealed token",
+            "UPDATE meta_credentials SET access_token = scopes, scopes = NULL WHERE client_id = 'b'",
+        ),
+    ] {
+        sql(damage);
+        let (exit, out, err) = rotate();
+        assert_eq!(exit, 1, "{name}: {out}{err}");
+        assert!(err.contains(why), "{name}: {err}");
+        assert!(out.contains("\n0 credentials left under 9ed0224919b6be15\n"), "{name}: {out}");
+        assert!(out.contains("1 rows cannot be read and may need any key: keep every key"), "{name}: {out}");
+        assert!(!out.contains("can be removed"), "{name}: {out}");
+        assert_eq!(out.contains("backups"), name == "no login", "{name}: of what was not sealed anew, nothing: {out}");
+        sql(repair);
+    }
+    let (exit, out, err) = rotate();
+    assert!(out.contains("0 credentials left under 9ed0224919b6be15: that key can be removed"), "{out}{err}");
+    assert_eq!((exit, err.as_str()), (0, "sealed anew: b\n"));
+}
+
+#[test]
 fn the_trail_is_listed_and_verified() {
     let folder = TempDir::new().unwrap();
     let at = folder.path();
@@ -427,23 +523,30 @@ fn the_trail_is_listed_and_verified() {
     }
     let (_, out, _) = told(&["audit", "list", "--client", "acme", "--json"]);
     let lines: Vec<Value> = out.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
-    assert!(lines.len() == 1 && lines[0]["event"] == "save" && lines[0]["client_id"] == "acme", "{out}");
+    assert!(lines.len() == 2 && lines[0]["event"] == "save" && lines[0]["client_id"] == "acme", "{out}");
     let (exit, out, _) = told(&["audit", "list", "--since", "2999-01-01T00:00:00Z"]);
     assert_eq!((exit, out.as_str()), (0, ""));
     assert_eq!(told(&["audit", "list", "--since", "yesterday"]).0, 2);
 
     let (exit, out, _) = told(&["audit", "verify"]);
-    assert!(exit == 0 && out.starts_with("6 lines, seq 1..6, head "), "{out}");
+    assert!(exit == 0 && out.starts_with("8 lines, seq 1..8, head "), "{out}");
     let head = out.trim_end().rsplit(' ').next().unwrap();
-    assert_eq!(told(&["audit", "verify", "--head", &format!("6:{head}")]).0, 0);
-    assert_eq!(told(&["audit", "verify", "--head", &format!("5:{head}")]).0, 1);
-    assert_eq!(told(&["audit", "verify", "--head", head]).0, 2);
+    assert_eq!(told(&["audit", "verify", "--head", &format!("8:{head}")]).0, 0);
+    assert_eq!(told(&["audit", "verify", "--head", &format!("7:{head}")]).0, 1);
+    for no_head in [head, "1:abc", &format!("x:{head}"), &format!("8:{}", &head[1..]), &format!("8:{}g", &head[1..])] {
+        assert_eq!(told(&["audit", "verify", "--head", no_head]).0, 2, "{no_head}");
+    }
+    let (exit, _, err) = told(&["audit", "verify", "--head", &format!("8:{}", "0".repeat(64))]);
+    assert!(exit == 1 && err.contains("audit.jsonl:8: seq 8: head: the given hash is not in the trail"), "{err}");
 
     let file = at.join("audit.jsonl");
     let text = std::fs::read_to_string(&file).unwrap();
     std::fs::write(&file, text.replacen("\"acme\"", "\"bcme\"", 1)).unwrap();
     let (exit, _, err) = told(&["audit", "verify"]);
-    assert!(exit == 1 && err.contains("audit.jsonl:2: seq 2: hash"), "{err}");
+    assert!(exit == 1 && err.contains("audit.jsonl:2: seq 2: hash: the line is not what was written"), "{err}");
+    std::fs::write(&file, "").unwrap();
+    let (exit, out, err) = told(&["audit", "verify"]);
+    assert!(exit == 1 && err.contains("audit.jsonl:1: seq 1: prev: the file does not begin with"), "{out}{err}");
 }
 
 #[test]

@@ -549,13 +549,15 @@ fn a_rotation_killed_at_any_moment_goes_on_and_loses_nothing() {
     drop(service);
     let kills = volume(50);
     let (mut first, mut second) = (NEW_KEY, KEY);
-    let mut killed = 0;
+    // So often that each way is begun, cut off and gone to its end, in the smallest volume too.
+    let to_the_end = (kills / 2).clamp(2, 8);
+    let (mut killed, mut turned, mut cut) = (0, 0, [0, 0]);
     while killed < kills {
         home.keys = format!("{first},{second}");
         let mut command = home.command(&["key", "rotate"]);
         let mut rotation = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
-        // One run in eight is left to end; then the way back is taken.
-        let lines = if killed % 8 == 7 { ROWS } else { random(ROWS as u64 / 6) as usize };
+        // Some runs are left to end; then the way back is taken.
+        let lines = if killed % to_the_end == to_the_end - 1 { ROWS } else { random(ROWS as u64 / 6) as usize };
         let told = BufReader::new(rotation.stderr.take().unwrap());
         let told = told.lines().map_while(Result::ok).take(lines).count();
         some_moment(Duration::from_millis(5));
@@ -565,8 +567,12 @@ fn a_rotation_killed_at_any_moment_goes_on_and_loses_nothing() {
         if ended || told == ROWS {
             assert!(home.run(&["key", "rotate"]).status.success());
             (first, second) = (second, first);
+            turned += 1;
+        } else {
+            cut[turned % 2] += 1;
         }
     }
+    assert!(turned >= 2 && cut.iter().all(|cut| *cut > 0), "{turned} times to the end, {cut:?} cut off on each way");
     home.keys = format!("{first},{second}");
     let ended = home.run(&["key", "rotate"]);
     assert!(ended.status.success(), "{}", text(&ended.stderr));
@@ -1042,7 +1048,7 @@ fn whatever_is_done_to_the_audit_file_no_token_leaves_without_a_line() {
                 put_back(path);
             },
             whole: true,
-            shown: (Event::Save, None),
+            shown: (Event::SaveConfirmed, None),
         },
         Mischief {
             name: "replaced by a link",
@@ -1056,7 +1062,7 @@ fn whatever_is_done_to_the_audit_file_no_token_leaves_without_a_line() {
                 put_back(path);
             },
             whole: true,
-            shown: (Event::Save, None),
+            shown: (Event::SaveConfirmed, None),
         },
         Mischief {
             name: "deleted",
@@ -1064,7 +1070,7 @@ fn whatever_is_done_to_the_audit_file_no_token_leaves_without_a_line() {
             stops: false,
             undone: nothing,
             whole: true,
-            shown: (Event::Open, None),
+            shown: (Event::Open, Some("new_file")),
         },
         Mischief {
             name: "emptied",

@@ -51,8 +51,13 @@ pub(super) fn run(args: Audit, context: &Context) -> Result<Exit, Failure> {
 }
 
 fn anchor(text: &str) -> Result<(u64, String), Failure> {
-    let parsed = text.split_once(':').and_then(|(seq, hash)| Some((seq.parse().ok()?, hash.to_owned())));
-    parsed.ok_or_else(|| Failure::new(Exit::Usage, "--head: write SEQ:HASH, as the log has it"))
+    let parsed = text.split_once(':').and_then(|(seq, hash)| {
+        let is_hash = hash.len() == 64 && hash.bytes().all(|b| b.is_ascii_hexdigit());
+        Some((seq.parse().ok()?, is_hash.then(|| hash.to_ascii_lowercase())?))
+    });
+    parsed.ok_or_else(|| {
+        Failure::new(Exit::Usage, "--head: write SEQ:HASH, a number and 64 hex digits, as the log has it")
+    })
 }
 
 fn shown(line: &Line, json: bool) -> String {
@@ -61,7 +66,7 @@ fn shown(line: &Line, json: bool) -> String {
     }
     let or_dash = |text: &Option<String>| text.clone().unwrap_or_else(|| "-".to_owned());
     let mut text = format!(
-        "{}  {:>6}  {:<10}  {}  {}  {}",
+        "{}  {:>6}  {:<14}  {}  {}  {}",
         rfc3339(line.time),
         line.seq,
         line.event.as_str(),

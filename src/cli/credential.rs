@@ -27,9 +27,14 @@ pub(super) const OUTCOME_PATIENCE: Duration = Duration::from_secs(120);
 
 impl From<ConnectError> for Failure {
     fn from(error: ConnectError) -> Self {
-        match in_own_words(&error) {
-            Some(words) => Self::new(Exit::Failed, words),
-            None => Self::new(Exit::Failed, error),
+        match error {
+            ConnectError::Store(error) => error.into(),
+            // All but the token came as arguments.
+            ConnectError::Field(error) if error.field != "access_token" => Self::new(Exit::Usage, error),
+            error => match in_own_words(&error) {
+                Some(words) => Self::new(Exit::Failed, words),
+                None => Self::new(Exit::Failed, error),
+            },
         }
     }
 }
@@ -43,8 +48,13 @@ pub(super) fn run(args: Credential, context: &Context) -> Result<Exit, Failure> 
         if let Credential::List { json } = args {
             return list(&config.store_with(&context.secrets())?, json).await;
         }
-        let mode = if matches!(args, Credential::Add { .. }) { Mode::Create } else { Mode::Existing };
-        let connect = connect::open(config.connect(&context.secrets())?, mode).await?;
+        let settings = config.connect(&context.secrets())?;
+        let connect = match args {
+            Credential::Add { .. } => connect::open_to_seal(settings, Mode::Create).await?,
+            Credential::Set { .. } => connect::open_to_seal(settings, Mode::Existing).await?,
+            // What can no longer be opened can be removed.
+            Credential::List { .. } | Credential::Remove { .. } => connect::open(settings, Mode::Existing).await?,
+        };
         let done = change(args, &connect).await;
         let closed = connect.close(OUTCOME_PATIENCE).await;
         let text = done?;
@@ -64,10 +74,10 @@ pub(super) fn caller() -> Caller {
 }
 
 async fn list(settings: &store::Settings, as_json: bool) -> Result<Exit, Failure> {
-    let store = store::open(settings, Mode::Existing).await.map_err(StartError::failed)?;
+    let store = store::open(settings, Mode::Existing).await?;
     let now = Timestamp::now();
     let mut rows = Vec::new();
-    for row in store.list().await.map_err(StartError::failed)? {
+    for row in store.list().await? {
         match row {
             Ok(row) => rows.push(Summary::of(&row, now)),
             Err(malformed) => say(&format!("warning: {malformed}")),
@@ -105,7 +115,7 @@ async fn change(args: Credential, connect: &Arc<Connect>) -> Result<String, Fail
             let mut body = Map::new();
             let ids = AccountKind::ALL.map(AccountKind::name).into_iter().zip(given(&accounts));
             let others = [
-                ("client_id", &client),
+                ("client_id", &client.map(|client| client.to_string())),
                 ("token_expires_at", &token_expires_at),
                 ("issued_at", &issued_at),
                 ("scopes", &scopes),
@@ -126,7 +136,6 @@ async fn change(args: Credential, connect: &Arc<Connect>) -> Result<String, Fail
             Ok(summary(&saved.summary))
         }
         Credential::Set { client, accounts } => {
-            let client = connect.resolve(parsed(client.as_deref())?).await?;
             let mut ids: [Given; 4] = Default::default();
             for (kind, value) in AccountKind::ALL.into_iter().zip(given(&accounts)) {
                 ids[kind as usize] = match value.as_deref() {
@@ -138,10 +147,10 @@ async fn change(args: Credential, connect: &Arc<Connect>) -> Result<String, Fail
                     ),
                 };
             }
-            Ok(summary(&connect.set_ids(client, ids, None, &caller()).await?))
+            let client = connect.resolve(client).await?;
+            Ok(summary(&connect.set_ids(client, ids, &caller()).await?))
         }
         Credential::Remove { client } => {
-            let client = parsed(Some(&client))?.ok_or_else(|| Failure::new(Exit::Usage, "--client: name one"))?;
             let client = connect.remove(client, None, &caller()).await?;
             Ok(format!("removed {client}\n"))
         }
@@ -171,11 +180,6 @@ fn given(accounts: &Accounts) -> [&Option<String>; 4] {
         &accounts.ad_account_id,
         &accounts.meta_user_id,
     ]
-}
-
-fn parsed(client: Option<&str>) -> Result<Option<ClientId>, Failure> {
-    let parse = |text: &str| text.parse().map_err(|error| Failure::new(Exit::Usage, format!("--client: {error}")));
-    client.map(parse).transpose()
 }
 
 /// The token, without the line's end; never from an argument, which every process may read.

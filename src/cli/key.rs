@@ -6,7 +6,7 @@ use super::credential::{OUTCOME_PATIENCE, caller};
 use super::{Context, Exit, Failure, owner, print, say};
 use crate::crypto::generate_key;
 use crate::roles::StartError;
-use crate::roles::connect::{self, Rotated};
+use crate::roles::connect::{self, Left, Rotated};
 use crate::store::Mode;
 use crate::telemetry::{self, LogSettings};
 
@@ -25,9 +25,10 @@ pub(super) fn rotate(context: &Context) -> Result<Exit, Failure> {
     let settings = config.connect(&context.secrets())?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
-        let connect = connect::open(settings, Mode::Existing).await?;
+        let connect = connect::open_to_seal(settings, Mode::Existing).await?;
         let told = |one: &Rotated| match &one.left {
             None => say(&format!("sealed anew: {}", one.client)),
+            Some(Left::Malformed(row)) => say(&format!("left as it is: {row}")),
             Some(why) => say(&format!("left as it is: {}: {why}", one.client)),
         };
         let rotated = connect.rotate(&caller(), told).await;
@@ -36,13 +37,20 @@ pub(super) fn rotate(context: &Context) -> Result<Exit, Failure> {
         closed.map_err(StartError::failed)?;
         let mut text = format!("{} sealed anew under {}\n", rotation.done, rotation.first);
         for (id, count) in &rotation.others {
-            let then = if *count == 0 { ": that key can be removed" } else { "" };
+            let then = if rotation.is_needless(id) { ": that key can be removed" } else { "" };
             text.push_str(&format!("{count} credentials left under {id}{then}\n"));
         }
-        text.push_str("backups made before now still need the old key\n");
+        if rotation.unreadable > 0 {
+            text.push_str(&format!(
+                "{} rows cannot be read and may need any key: keep every key\n",
+                rotation.unreadable
+            ));
+        }
+        if rotation.done > 0 {
+            text.push_str("backups made before now still need the old key\n");
+        }
         print(&text)?;
-        let remaining: usize = rotation.others.values().sum();
-        if remaining + rotation.left.len() == 0 {
+        if rotation.is_whole() {
             return Ok(Exit::Done);
         }
         let message = "some credentials are not under the first key: see the lines above, then run this again";

@@ -21,11 +21,12 @@ use std::process::ExitCode;
 use std::sync::LazyLock;
 
 use clap::builder::{PossibleValuesParser, TypedValueParser};
-use clap::{Args, Parser, Subcommand};
+use clap::{ArgGroup, Args, Parser, Subcommand};
 use nix::sys::prctl;
 use nix::sys::resource::{Resource, setrlimit};
 
 use crate::config::{Config, Environment, Faults, Role, Secrets};
+use crate::credential::{AccountKind, ClientId};
 use crate::platforms::Platform;
 use crate::telemetry::chain;
 
@@ -169,7 +170,7 @@ pub enum Credential {
     Add {
         /// The client; else the configured one, else `default`
         #[arg(long, value_name = "ID")]
-        client: Option<String>,
+        client: Option<ClientId>,
         /// The accounts that it acts on.
         #[command(flatten)]
         accounts: Accounts,
@@ -187,10 +188,11 @@ pub enum Credential {
         login: Option<String>,
     },
     /// Change account ids, which are bound to the sealed token; an empty one is cleared
+    #[command(group = ArgGroup::new("ids").required(true).multiple(true).args(AccountKind::ALL.map(AccountKind::name)))]
     Set {
         /// The client; else the configured or only one
         #[arg(long, value_name = "ID")]
-        client: Option<String>,
+        client: Option<ClientId>,
         /// The accounts that it acts on.
         #[command(flatten)]
         accounts: Accounts,
@@ -199,7 +201,7 @@ pub enum Credential {
     Remove {
         /// The client
         #[arg(long, value_name = "ID")]
-        client: String,
+        client: ClientId,
     },
 }
 

@@ -16,7 +16,11 @@ use crate::telemetry::{self, LogSettings};
 
 impl From<StoreError> for Failure {
     fn from(error: StoreError) -> Self {
-        let exit = if error.passes() { Exit::Unavailable } else { Exit::BadConfiguration };
+        let exit = match &error {
+            error if error.passes() => Exit::Unavailable,
+            StoreError::Malformed(_) => Exit::Failed,
+            _ => Exit::BadConfiguration,
+        };
         Self::new(exit, error)
     }
 }

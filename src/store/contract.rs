@@ -66,6 +66,23 @@ pub async fn holds(store: &dyn CredentialStore) {
         assert_eq!(store.load(&id("clienta")).await.expect("load").as_ref(), Some(&edited), "{text}");
     }
 
+    // A replacement leaves what it does not change as somebody has edited it, and is none where the cell is another one.
+    let read = SealedCredential { updated_at: None, ..full.clone() };
+    let edited = SealedCredential { expires: Some("2028-02-01".to_owned()), scopes: None, ..read.clone() };
+    store.save(&edited).await.expect("save");
+    let new = SealedCredential {
+        cell: full.cell.replace("a0a1", "b0b1"),
+        updated_at: Some("2026-11-24T09:00:00Z".to_owned()),
+        ..read.clone()
+    };
+    assert!(store.replace(&read, &new).await.expect("replace"), "the cell is the one that was read");
+    let expected = SealedCredential { cell: new.cell.clone(), updated_at: new.updated_at.clone(), ..edited };
+    assert_eq!(store.load(&id("clienta")).await.expect("load").as_ref(), Some(&expected));
+    assert!(!store.replace(&read, &new).await.expect("replace"), "the cell is another one");
+    assert_eq!(store.load(&id("clienta")).await.expect("load").as_ref(), Some(&expected));
+    assert!(!store.replace(&sample("absent"), &sample("absent")).await.expect("replace"), "no row is made");
+    assert_eq!(store.load(&id("absent")).await.expect("load"), None);
+
     // Clients are compared exactly, and listed in byte order.
     for client in ["clientb", "ClientA", "client.a", "client-a", "client_a", "0", "null"] {
         store.save(&sample(client)).await.expect("save");

@@ -44,6 +44,14 @@ pub trait CredentialStore: Send + Sync + 'static {
     /// Writes the row of `credential`'s client, new or in place of the old one.
     fn save<'a>(&'a self, credential: &'a SealedCredential) -> BoxFuture<'a, Result<(), StoreError>>;
 
+    /// Writes what `new` says otherwise than `old`, where the row's cell is still the one of `old`; whether it was. Other
+    /// columns stay as they are: an operator may have edited them since `old` was read. Both are of one client.
+    fn replace<'a>(
+        &'a self,
+        old: &'a SealedCredential,
+        new: &'a SealedCredential,
+    ) -> BoxFuture<'a, Result<bool, StoreError>>;
+
     /// Removes the row of `client`; whether there was one.
     fn remove<'a>(&'a self, client: &'a ClientId) -> BoxFuture<'a, Result<bool, StoreError>>;
 }

@@ -5,7 +5,8 @@ use crate::credential::{AccountIds, AccountKind, Binding, Login, SealedCredentia
 
 /// The primary key.
 pub(super) const CLIENT: &str = "client_id";
-const CELL: &str = "access_token";
+/// The sealed token.
+pub(super) const CELL: &str = "access_token";
 const LOGIN: &str = "login";
 const EXPIRES: &str = "token_expires_at";
 const SCOPES: &str = "scopes";
@@ -33,7 +34,7 @@ pub(super) enum Kind {
     Long,
     /// Short text.
     Text,
-    /// A moment, as text: operators edit it by hand.
+    /// A moment in whole seconds, as text: operators edit it by hand.
     Time,
 }
 
@@ -43,7 +44,8 @@ pub(super) fn kind(column: &str) -> Kind {
         CLIENT => Kind::Key,
         CELL => Kind::Sealed,
         SCOPES => Kind::Long,
-        EXPIRES | ISSUED | UPDATED => Kind::Time,
+        EXPIRES | UPDATED => Kind::Time,
+        // `issued_at` among them: it keeps fractions of a second, which order two tokens of one second.
         _ => Kind::Text,
     }
 }
@@ -67,6 +69,18 @@ pub(super) fn cells(credential: &SealedCredential) -> [Option<&str>; COUNT] {
         credential.issued_at.as_deref(),
         credential.updated_at.as_deref(),
     ]
+}
+
+/// The cells of `new` that are not those of `old`, by column; its sealed token in any case.
+pub(super) fn changed<'a>(
+    old: &SealedCredential,
+    new: &'a SealedCredential,
+) -> impl Iterator<Item = (&'static str, Option<&'a str>)> {
+    let both = cells(old).map(|cell| cell.map(str::to_owned)).into_iter().zip(cells(new));
+    let named = columns().into_iter().zip(both);
+    named
+        .filter(|(column, (old, new))| *column == CELL || old.as_deref() != *new)
+        .map(|(column, (_, new))| (column, new))
 }
 
 /// A client's name as messages show it: it may be the very thing that is wrong.

@@ -7,7 +7,7 @@ use futures_util::future::BoxFuture;
 use rusqlite::types::ValueRef;
 use rusqlite::{Connection, OptionalExtension, Row, params_from_iter};
 
-use super::row::{self, CLIENT, NotText, columns};
+use super::row::{self, CELL, CLIENT, Kind, NotText, columns};
 use super::{CredentialStore, Malformed, StoreError};
 use crate::credential::{ClientId, SealedCredential};
 use crate::sqlite::{Database, Mode, Schema, SqliteError};
@@ -31,6 +31,8 @@ struct Statements {
     clients: String,
     list: String,
     save: String,
+    /// Up to the columns to be set.
+    replace: String,
     remove: String,
 }
 
@@ -49,6 +51,7 @@ impl Statements {
                 "INSERT INTO {table} ({all}) VALUES ({}) ON CONFLICT ({CLIENT}) DO UPDATE SET {others}",
                 numbers.join(", ")
             ),
+            replace: format!("UPDATE {table} SET "),
             remove: format!("DELETE FROM {table} WHERE {CLIENT} = ?1"),
         }
     }
@@ -61,10 +64,11 @@ impl Sqlite {
         let database = opened.await.map_err(|error| StoreError::Unreachable(error.into()))??;
         let quoted = format!("\"{table}\"");
         let sql = Arc::new(Statements::of(&quoted));
-        let missing = database.call(move |db| complete(db, &quoted, mode)).await?;
-        match missing {
-            None => Ok(Self { database, sql }),
-            Some(column) => Err(StoreError::Column { table: table.to_owned(), column }),
+        let table = table.to_owned();
+        match database.call(move |db| complete(db, &quoted, mode)).await? {
+            Lacks::Nothing => Ok(Self { database, sql }),
+            Lacks::Column(column) => Err(StoreError::Column { table, column }),
+            Lacks::Vital(column) => Err(StoreError::Renamed { table, column }),
         }
     }
 
@@ -81,26 +85,39 @@ fn unreachable(error: SqliteError) -> StoreError {
     StoreError::Unreachable(Box::new(error))
 }
 
+/// What a table still lacks.
+enum Lacks {
+    Nothing,
+    Column(&'static str),
+    /// What no row may lack, and there are rows: under another name it still has every credential, and an empty column
+    /// beside it would hide them.
+    Vital(&'static str),
+}
+
 /// Makes the table, or adds the columns that it lacks; where it may not, the first that is missing.
-fn complete(db: &Connection, table: &str, mode: Mode) -> rusqlite::Result<Option<&'static str>> {
+fn complete(db: &Connection, table: &str, mode: Mode) -> rusqlite::Result<Lacks> {
     if mode != Mode::Existing {
         db.execute_batch(&format!("CREATE TABLE IF NOT EXISTS {table} ({CLIENT} TEXT NOT NULL PRIMARY KEY) STRICT"))?;
     }
+    let mut names = db.prepare("SELECT name FROM pragma_table_info(?1)")?;
+    let there = names.query_map([table.trim_matches('"')], |row| row.get::<_, String>(0))?;
+    let there: Vec<String> = there.collect::<Result<_, _>>()?;
     for column in columns() {
-        let there = db.query_row(
-            "SELECT count(*) > 0 FROM pragma_table_info(?1) WHERE name = ?2 COLLATE NOCASE",
-            [table.trim_matches('"'), column],
-            |row| row.get::<_, bool>(0),
-        )?;
-        if there {
+        if there.iter().any(|name| name.eq_ignore_ascii_case(column)) {
             continue;
         }
+        if matches!(row::kind(column), Kind::Key | Kind::Sealed)
+            && !there.is_empty()
+            && db.query_row(&format!("SELECT EXISTS (SELECT 1 FROM {table})"), [], |row| row.get(0))?
+        {
+            return Ok(Lacks::Vital(column));
+        }
         if mode == Mode::Existing {
-            return Ok(Some(column));
+            return Ok(Lacks::Column(column));
         }
         db.execute_batch(&format!("ALTER TABLE {table} ADD COLUMN {column} TEXT"))?;
     }
-    Ok(None)
+    Ok(Lacks::Nothing)
 }
 
 impl CredentialStore for Sqlite {
@@ -130,6 +147,24 @@ impl CredentialStore for Sqlite {
         Box::pin(async move {
             self.call(move |db, sql| db.prepare_cached(&sql.save)?.execute(params_from_iter(cells))).await.map(drop)
         })
+    }
+
+    fn replace<'a>(
+        &'a self,
+        old: &'a SealedCredential,
+        new: &'a SealedCredential,
+    ) -> BoxFuture<'a, Result<bool, StoreError>> {
+        let mut columns = Vec::new();
+        let mut values = vec![Some(old.binding.client.to_string()), Some(old.cell.clone())];
+        for (column, cell) in row::changed(old, new) {
+            columns.push(format!("{column} = ?{}", columns.len() + 3));
+            values.push(cell.map(str::to_owned));
+        }
+        let columns = columns.join(", ");
+        Box::pin(self.call(move |db, sql| {
+            let update = format!("{}{columns} WHERE {CLIENT} = ?1 AND coalesce({CELL}, '') = ?2", sql.replace);
+            Ok(db.prepare_cached(&update)?.execute(params_from_iter(values))? > 0)
+        }))
     }
 
     fn remove<'a>(&'a self, client: &'a ClientId) -> BoxFuture<'a, Result<bool, StoreError>> {
@@ -220,6 +255,24 @@ mod tests {
         assert!(matches!(open(&other, Mode::Existing).await.map(drop), Err(StoreError::Column { .. })));
         let quote = Settings { table: "a\"; --".to_owned(), ..settings(&path) };
         assert!(matches!(open(&quote, Mode::Create).await.map(drop), Err(StoreError::TableName(_))));
+    }
+
+    #[tokio::test]
+    async fn a_renamed_column_is_not_made_again_beside_the_credentials() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("store.db");
+        made(&path).await.save(&contract::sample("a")).await.unwrap();
+        let by_hand = Connection::open(&path).unwrap();
+        for column in ["access_token", "client_id"] {
+            by_hand.execute_batch(&format!("ALTER TABLE meta_credentials RENAME COLUMN {column} TO x")).unwrap();
+            for mode in [Mode::Create, Mode::Existing] {
+                let refused = open(&settings(&path), mode).await.map(drop).unwrap_err();
+                assert!(matches!(&refused, StoreError::Renamed { column: named, .. } if *named == column), "{refused}");
+            }
+            assert!(crate::store::init(&settings(&path)).await.is_err());
+            by_hand.execute_batch(&format!("ALTER TABLE meta_credentials RENAME COLUMN x TO {column}")).unwrap();
+            assert_eq!(made(&path).await.load(&"a".parse().unwrap()).await.unwrap(), Some(contract::sample("a")));
+        }
     }
 
     #[tokio::test]

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use tempfile::TempDir;
 
-use super::fake::{COLUMNS, Fake, Fault, TOKEN};
+use super::fake::{COLUMNS, Fake, Fault, Kind, TOKEN};
 use crate::process;
 use crate::support::{API_KEY, ENCRYPTION_KEY};
 
@@ -103,13 +103,76 @@ async fn a_store_that_is_away_or_not_ours_is_told_by_the_exit_code() {
         ("token", Fault::Answer("HTTP/1.1 401 x\r\nContent-Length: 2\r\n\r\n{}"), 78),
     ] {
         fake.state().outage = Some(fault);
-        for arguments in
-            [&["store", "init"][..], &["store", "copy", "--to", "sqlite:b.db"], &["check", "--online", "connect"]]
-        {
-            let (exit, out, err) = on(&fake, folder.path(), arguments, "").await;
+        for arguments in [
+            &["store", "init"][..],
+            &["store", "copy", "--to", "sqlite:b.db"],
+            &["check", "--online", "connect"],
+            &["credential", "list"],
+            &["credential", "add", "--client", "a"],
+            &["credential", "set", "--client", "a", "--facebook-page-id", "17"],
+            &["credential", "remove", "--client", "a"],
+            &["key", "rotate"],
+        ] {
+            let (exit, out, err) = on(&fake, folder.path(), arguments, "EAABtoken").await;
             assert_eq!(exit, code, "{name} {arguments:?}: {out}{err}");
         }
     }
+}
+
+#[tokio::test]
+async fn a_rotation_names_both_rows_of_a_client_and_keeps_the_key_that_they_may_need() {
+    let fake = Fake::start().await;
+    let folder = TempDir::new().unwrap();
+    let (code, _, err) = on(&fake, folder.path(), &["credential", "add", "--client", "a"], "EAABtoken").await;
+    assert_eq!(code, 0, "{err}");
+    let cell = fake.state().rows[0].1["access_token"].as_str().unwrap().to_owned();
+    let second = fake.insert("a", &cell);
+    let (url, keys) = (format!("nocodb+http://{}", fake.address), format!("{},{ENCRYPTION_KEY}", "ff".repeat(32)));
+    let more = [("AIVIARY__STORE__URL", url.as_str()), ("NOCODB_TOKEN", TOKEN), ("ENCRYPTION_KEY", &keys)];
+    let (code, out, err) = run(folder.path(), &["key", "rotate"], &more, "").await;
+    assert_eq!(code, 1, "{out}{err}");
+    assert!(err.contains(&format!("left as it is: client `a` has several rows (1, {second})")), "{err}");
+    assert!(out.contains("2 rows cannot be read and may need any key: keep every key"), "{out}");
+    assert!(!out.contains("can be removed") && !out.contains("backups"), "{out}");
+}
+
+#[tokio::test]
+async fn a_rotation_keeps_what_an_operator_edits_meanwhile_and_writes_over_no_other_cell() {
+    let fake = Fake::start().await;
+    let folder = TempDir::new().unwrap();
+    let end = ["credential", "add", "--client", "a", "--token-expires-at", "2027-01-10T00:00:00Z"];
+    let (code, _, err) = on(&fake, folder.path(), &end, "EAABtoken").await;
+    assert_eq!(code, 0, "{err}");
+    let cell = |column: &str| fake.state().rows[0].1[column].clone();
+    let edit = |column: &str, value: &str| fake.state().rows[0].1.insert(column.to_owned(), value.into());
+    let (url, new) = (format!("nocodb+http://{}", fake.address), "ff".repeat(32));
+    let rotate = async |keys: String, edited: (&str, &str)| {
+        let more = [("AIVIARY__STORE__URL", url.as_str()), ("NOCODB_TOKEN", TOKEN), ("ENCRYPTION_KEY", &keys)];
+        let editing = async {
+            fake.hangs().await;
+            edit(edited.0, edited.1);
+            fake.release();
+        };
+        tokio::join!(run(folder.path(), &["key", "rotate"], &more, ""), editing).0
+    };
+
+    let before = cell("access_token");
+    fake.fail(Kind::Update, Fault::Hang);
+    let (code, out, err) = rotate(format!("{new},{ENCRYPTION_KEY}"), ("token_expires_at", "2027-02-01")).await;
+    assert_eq!((code, err.as_str()), (0, "sealed anew: a\n"), "{out}");
+    assert_ne!(cell("access_token"), before);
+    assert_eq!(cell("token_expires_at"), "2027-02-01", "as edited while the row was being sealed anew");
+
+    // Looked at three times before it is written: the keys, the rows, this row.
+    for fault in [Fault::None, Fault::None, Fault::None, Fault::Hang] {
+        fake.fail(Kind::Read, fault);
+    }
+    let (code, out, err) = rotate(format!("{ENCRYPTION_KEY},{new}"), ("access_token", "a cell of somebody else")).await;
+    assert_eq!(code, 1, "{out}{err}");
+    assert!(err.contains("left as it is: a: somebody else changed it at the same time"), "{err}");
+    assert_eq!(cell("access_token"), "a cell of somebody else");
+    let (code, out, err) = run(folder.path(), &["audit", "verify"], &[], "").await;
+    assert_eq!(code, 0, "{out}{err}");
 }
 
 #[tokio::test]

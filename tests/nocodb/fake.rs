@@ -39,6 +39,8 @@ pub enum Kind {
 /// How the far end fails one request.
 #[derive(Clone, Debug)]
 pub enum Fault {
+    /// Not at all.
+    None,
     /// An answer as it stands, and nothing done.
     Answer(&'static str),
     /// Nothing done, the connection closed.
@@ -65,6 +67,10 @@ pub struct State {
     pub outage: Option<Fault>,
     /// Keeps `client_id` unique, as on PostgreSQL.
     pub unique: bool,
+    /// Gives the numbers of rows as text.
+    pub text_numbers: bool,
+    /// Cuts the last character off what is written to that column.
+    pub spoils: Option<String>,
     /// Method and target of every request.
     pub seen: Vec<String>,
 }
@@ -187,7 +193,7 @@ impl Fake {
                     done(false)
                 }
                 Some(Fault::AllRows) => done(true),
-                None => done(false),
+                Some(Fault::None) | None => done(false),
             };
             if stream.write_all(whole(&answer).as_bytes()).await.is_err() {
                 return;
@@ -267,7 +273,7 @@ impl State {
                 self.last += 1;
                 let row = self.known(&body);
                 self.rows.push((self.last, row));
-                (200, json!({ "Id": self.last }))
+                (200, json!({ "Id": self.number(self.last) }))
             }
             ("PATCH", "/api/v2/tables/m1/records") => {
                 let known = self.known(&body);
@@ -288,11 +294,19 @@ impl State {
         }
     }
 
-    /// Only columns that there are: others are dropped without a word, as NocoDB does.
+    /// Only columns that there are: others are dropped without a word, as NocoDB does. A DateTime keeps whole seconds.
     fn known(&self, body: &Value) -> Map<String, Value> {
-        let cells = body.as_object().unwrap().iter();
-        let cells = cells.filter(|(name, _)| self.columns.iter().any(|(title, _)| title == *name));
-        cells.map(|(name, value)| (name.clone(), value.clone())).collect()
+        let kept = |(name, value): (&String, &Value)| {
+            let (_, uidt) = self.columns.iter().find(|(title, _)| title == name)?;
+            let text = value.as_str().filter(|text| self.spoils.as_deref() == Some(name) && text.len() > 1);
+            let value = match (text, value.as_str().and_then(|text| text.parse::<jiff::Timestamp>().ok())) {
+                (Some(text), _) => json!(text[..text.len() - 1]),
+                (None, Some(at)) if uidt == "DateTime" => json!(at.strftime("%Y-%m-%d %H:%M:%S+00:00").to_string()),
+                _ => value.clone(),
+            };
+            Some((name.clone(), value))
+        };
+        body.as_object().unwrap().iter().filter_map(kept).collect()
     }
 
     fn read(&self, query: &Map<String, Value>, all: bool) -> (u16, Value) {
@@ -321,12 +335,17 @@ impl State {
         };
         let shown = |(number, row): &(u64, Map<String, Value>)| {
             let cell = |name: &&str| (*name).to_owned();
-            let value =
-                |name: &&str| if *name == "Id" { json!(number) } else { row.get(*name).cloned().unwrap_or_default() };
+            let value = |name: &&str| {
+                if *name == "Id" { self.number(*number) } else { row.get(*name).cloned().unwrap_or_default() }
+            };
             Value::Object(fields.iter().filter(|name| there(name)).map(|name| (cell(name), value(name))).collect())
         };
         let list: Vec<Value> = self.rows.iter().filter(fits).take(text("limit").parse().unwrap()).map(shown).collect();
         (200, json!({ "list": list }))
+    }
+
+    fn number(&self, number: u64) -> Value {
+        if self.text_numbers { json!(number.to_string()) } else { json!(number) }
     }
 
     pub fn rename(&mut self, from: &str, to: &str) {

@@ -107,6 +107,27 @@ async fn a_create_whose_answer_was_lost_is_looked_up_before_it_is_repeated() {
 }
 
 #[tokio::test]
+async fn of_two_that_make_a_row_at_once_the_younger_yields() {
+    for text_numbers in [false, true] {
+        let fake = Fake::start().await;
+        fake.state().text_numbers = text_numbers;
+        let store = open(&fake).await;
+        fake.fail(Kind::Create, Fault::Hang);
+        let other = async {
+            fake.hangs().await;
+            fake.insert("a", "of another process");
+            fake.release();
+        };
+        let younger = of("a", "1");
+        let (saved, ()) = tokio::join!(store.save(&younger), other);
+        let error = saved.unwrap_err();
+        assert!(chain(&error).contains("another process wrote the same client"), "{}", chain(&error));
+        let cells: Vec<_> = fake.state().rows.iter().map(|(_, row)| row["access_token"].clone()).collect();
+        assert_eq!(cells, ["of another process"], "numbers as text: {text_numbers}");
+    }
+}
+
+#[tokio::test]
 async fn an_update_or_a_removal_whose_answer_was_lost_is_looked_up() {
     let fake = Fake::start().await;
     let store = open(&fake).await;
@@ -180,10 +201,33 @@ async fn a_write_without_an_answer_is_refused_and_nobody_writes_that_client_unti
         assert_eq!(granted(roles, "late").await, "EAABnewer");
     }
     assert_eq!(fake.state().rows.len(), 2);
-    let told = ["save", "save", "save_failed", "grant", "save_confirmed", "save", "grant", "grant"];
-    assert_eq!(events_of(&roles, "late"), told);
+    let before = ["save", "save_confirmed", "save", "save_failed", "grant", "save_confirmed"];
+    let after = ["save", "grant", "save_confirmed", "grant"];
+    assert_eq!(events_of(&roles, "late"), [&before[..], &after].concat());
     second.stop().await;
     roles.finish(&["EAABfirst", "EAABlate", "EAABnewer"]).await;
+}
+
+#[tokio::test]
+async fn a_save_that_was_refused_and_is_acknowledged_by_its_repetition_is_confirmed_first() {
+    let fake = Fake::start().await;
+    let roles = connect(&fake, None).await;
+    // Looked up twice and made; whether it came back whole cannot be seen.
+    for fault in [Fault::None, Fault::None, Fault::Answer(BROKEN)] {
+        fake.fail(Kind::Read, fault);
+    }
+    let token = body("again", "EAABagain");
+    let refused = roles.store(&token).await;
+    assert_eq!((refused.status, refused.code().as_str()), (503, "store_unavailable"), "{}", refused.text);
+    assert_eq!(events_of(&roles, "again"), ["save", "save_failed"]);
+    for _ in 0..2 {
+        assert_eq!(roles.store(&token).await.status, 200);
+        assert_eq!(events_of(&roles, "again"), ["save", "save_failed", "save_confirmed"], "once");
+    }
+    let trail = roles.trail();
+    let of = |event: &str| &trail.iter().find(|line| line["event"] == event).unwrap()["envelope"];
+    assert_eq!(of("save_confirmed"), of("save"));
+    roles.finish(&["EAABagain"]).await;
 }
 
 #[tokio::test]
@@ -240,16 +284,106 @@ async fn probes_share_a_look_at_the_rows_until_something_changes() {
     fake.state().outage = Some(Fault::Cut);
     assert_eq!(roles.get(roles.internal, "/api/credentials/token?client_id=probed").await.status, 503);
     assert_eq!(ready().await.status, 503);
+    let before = fake.state().seen.len();
+    assert_eq!(ready().await.status, 503);
+    assert_eq!(fake.state().seen.len(), before, "nor does the next probe, for a moment");
     fake.state().outage = None;
-    assert_eq!(ready().await.status, 200, "a failed look is not kept");
+    self::ready(&roles.http, roles.internal, 200).await;
+    fake.state().outage = Some(Fault::Cut);
+    assert_eq!(roles.get(roles.internal, "/api/credentials/token?client_id=probed").await.status, 503);
+    assert_eq!(ready().await.status, 503);
+    fake.state().outage = None;
     assert_eq!(roles.store(&sample("probed")).await.status, 200);
-    assert_eq!(ready().await.json()["unreadable"], 0, "nor one before a change");
+    assert_eq!(roles.get(roles.internal, "/api/credentials/token?client_id=probed").await.status, 200);
+    assert_eq!(ready().await.json()["unreadable"], 0, "what the store has answered since is taken at once");
+    roles.stop().await;
+}
+
+/// Roles on `fake`, both MCP servers with them.
+async fn all_roles(fake: &Fake) -> Roles {
+    let mut fixture = Fixture::new();
+    fixture.store = Some(fake.settings());
+    fixture.start().await
+}
+
+#[tokio::test]
+async fn a_store_that_takes_requests_and_never_answers_is_told_from_connect_being_away() {
+    let fake = Fake::start().await;
+    let roles = all_roles(&fake).await;
+    assert_eq!(roles.store(&sample("silent")).await.status, 201);
+    fake.state().outage = Some(Fault::Hang);
+    let words = "the store does not work just now; send the request again";
+    let folder = roles.folder.path().to_owned();
+    let url = format!("http://{}", roles.internal);
+    let refused = async {
+        let said = roles.get(roles.internal, "/api/credentials/token?client_id=silent").await;
+        assert_eq!((said.status, said.message().as_str()), (503, words), "{}", said.text);
+    };
+    let called = async {
+        let said = roles.plain(roles.instagram, "get_profile", json!({})).await;
+        assert_eq!((said.status, said.code().as_str()), (503, "connect_unavailable"), "{}", said.text);
+        assert!(said.message().contains(words), "{}", said.text);
+    };
+    // Each within the five seconds that it has, however many ask at once.
+    let probed = futures_util::future::join_all((0..4).map(|_| async {
+        let said = roles.get(roles.internal, "/readyz").await;
+        assert_eq!((said.status, &said.json()["waiting_for"]), (503, &json!(["store"])), "{}", said.text);
+    }));
+    let asked = async {
+        let said = roles.get(roles.instagram, "/readyz").await;
+        assert_eq!(said.status, 503, "{}", said.text);
+        assert!(said.text.contains("store"), "{}", said.text);
+        let (code, out, err) = super::commands::run(&folder, &["health", "connect", "--url", &url], &[], "").await;
+        assert_eq!((code, out.as_str()), (1, "connect: not ready: store\n"), "{err}");
+    };
+    let all = async { tokio::join!(refused, called, probed, asked) };
+    tokio::time::timeout(std::time::Duration::from_secs(15), all).await.expect("an end");
+    fake.state().outage = None;
+    assert_eq!(granted(&roles, "silent").await, aiviary::roles::sandbox::TOKEN);
     roles.stop().await;
 }
 
 #[tokio::test]
+async fn a_connect_that_waits_for_its_store_outlives_a_trail_that_cannot_be_written_for_a_while() {
+    let fake = Fake::start().await;
+    let roles = connect(&fake, None).await;
+    assert_eq!(roles.store(&sample("waits")).await.status, 201);
+    let (folder, path) = (roles.folder.clone(), roles.path("audit.jsonl"));
+    roles.stop().await;
+    // A crash instead of the end, so that the start has an outcome to write down.
+    let text = std::fs::read_to_string(&path).unwrap();
+    let save = text.lines().nth(1).unwrap();
+    assert!(save.contains(r#""event":"save""#), "{text}");
+    let cut: String = text.split_inclusive('\n').take(2).collect();
+    std::fs::write(&path, cut).unwrap();
+
+    fake.state().outage = Some(Fault::Answer(STARTING));
+    let mut fixture = Fixture::on(&folder);
+    fixture.store = Some(fake.settings());
+    let roles = fixture.start_connect().await;
+    // Readable, and never written to: links are not followed.
+    let aside = path.with_extension("aside");
+    std::fs::rename(&path, &aside).unwrap();
+    std::os::unix::fs::symlink(&aside, &path).unwrap();
+    fake.state().outage = None;
+    let waits = format!("audit file `{}` is not a regular file", path.display());
+    let waiting = async {
+        while !logs().text().lines().any(|line| line.contains("still waiting for the store") && line.contains(&waits)) {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(std::time::Duration::from_secs(30), waiting).await.expect("it waits");
+    assert_eq!(roles.get(roles.internal, "/api/credentials/token").await.code(), "starting");
+    std::fs::rename(&aside, &path).unwrap();
+    ready(&roles.http, roles.internal, 200).await;
+    assert_eq!(granted(&roles, "waits").await, aiviary::roles::sandbox::TOKEN);
+    assert_eq!(events_of(&roles, "waits"), ["save", "save_confirmed", "grant"]);
+    roles.finish(&[aiviary::roles::sandbox::TOKEN]).await;
+}
+
+#[tokio::test]
 async fn a_stop_waits_for_a_change_whose_caller_has_left() {
-    for (lands, last) in [(true, &["save", "save"][..]), (false, &["save", "save", "save_failed"])] {
+    for (lands, told) in [(true, "save_confirmed"), (false, "save_failed")] {
         let fake = Fake::start().await;
         let roles = connect(&fake, None).await;
         assert_eq!(roles.store(&body("left", "EAABfirst")).await.status, 201);
@@ -274,15 +408,27 @@ async fn a_stop_waits_for_a_change_whose_caller_has_left() {
         audit::verify(std::slice::from_ref(&path), None).unwrap();
         let events: Vec<String> =
             audit::read(&path).unwrap().map(|line| line.unwrap().event.as_str().to_owned()).collect();
-        assert_eq!(events[1..events.len() - 1], *last, "each change has its outcome before the stop");
-        assert_eq!(events.last().unwrap(), "stop");
+        let expected = ["open", "save", "save_confirmed", "save", told, "stop"];
+        assert_eq!(events, expected, "each change has its outcome before the stop");
+        if !lands {
+            // Cut off, it is made late all the same; the next start finds out.
+            fake.release();
+            let made = async {
+                while fake.state().rows[0].1["access_token"] == before {
+                    tokio::task::yield_now().await;
+                }
+            };
+            tokio::time::timeout(std::time::Duration::from_secs(10), made).await.expect("it is made");
+        }
 
         let again = {
             let mut fixture = Fixture::on(&folder);
             fixture.store = Some(fake.settings());
             fixture.start_connect().await
         };
-        assert_eq!(granted(&again, "left").await, if lands { "EAABsecond" } else { "EAABfirst" });
+        let since: Vec<String> = events_of(&again, "left").split_off(4);
+        assert_eq!(since, if lands { vec![] } else { vec!["save_confirmed"] });
+        assert_eq!(granted(&again, "left").await, "EAABsecond");
         again.finish(&["EAABfirst", "EAABsecond"]).await;
     }
 }
@@ -386,7 +532,7 @@ async fn a_moment_of_nocodb_is_read_in_the_spelling_that_was_written() {
     fake.state()
         .columns
         .iter_mut()
-        .filter(|(title, _)| title.ends_with("_at"))
+        .filter(|(title, _)| title == "token_expires_at" || title == "updated_at")
         .for_each(|(_, uidt)| *uidt = "DateTime".to_owned());
     let store = open(&fake).await;
     fake.insert("a", "cell");
@@ -469,7 +615,41 @@ async fn a_column_that_does_not_keep_what_is_written_is_never_acknowledged() {
     assert!(said["warnings"][0].as_str().unwrap().contains("`access_token`"), "{said}");
     fake.state().rename("token", "access_token");
     assert_eq!(roles.get(roles.internal, "/api/credentials/token?client_id=a").await.status, 200);
+
+    for column in ["client_id", "access_token", "facebook_page_id", "login", "token_expires_at"] {
+        fake.state().spoils = Some(column.to_owned());
+        let client = format!("spoiled-{}", column.replace('_', "-"));
+        let refused = roles.store(&sample(&client)).await;
+        assert_eq!((refused.status, refused.code().as_str()), (503, "store_unavailable"), "{column}: {}", refused.text);
+        assert!(refused.message().contains(column), "{column}: {}", refused.text);
+        fake.state().spoils = None;
+        assert!(roles.store(&sample(&client)).await.status < 300, "{column}: storing again repairs it");
+        assert_eq!(granted(&roles, &client).await, aiviary::roles::sandbox::TOKEN, "{column}");
+    }
     roles.stop().await;
+}
+
+#[tokio::test]
+async fn a_token_issued_within_a_second_is_stored_beside_moments_of_whole_seconds() {
+    let fake = Fake::start().await;
+    let moment = |column: &str| {
+        fake.state().columns.iter_mut().find(|(title, _)| title == column).unwrap().1 = "DateTime".to_owned();
+    };
+    moment("token_expires_at");
+    moment("updated_at");
+    let roles = connect(&fake, None).await;
+    let mut fresh = sample("fresh");
+    fresh["issued_at"] = json!("2026-11-20T00:00:00.75Z");
+    let stored = roles.store(&fresh).await;
+    assert_eq!((stored.status, &stored.json()["token_expires_at"]), (201, &json!("2099-01-01T00:00:00Z")));
+    assert_eq!(fake.state().rows[0].1["token_expires_at"], "2099-01-01 00:00:00+00:00");
+    fresh["issued_at"] = json!("2026-11-20T00:00:00.5Z");
+    assert_eq!(roles.store(&fresh).await.code(), "stale", "older within the second");
+    roles.stop().await;
+
+    moment("issued_at");
+    let refused = store::open(&fake.settings(), Mode::Existing).await.map(drop).unwrap_err();
+    assert!(matches!(refused, StoreError::ColumnType { column: "issued_at", .. }), "{refused}");
 }
 
 #[tokio::test]

@@ -158,6 +158,39 @@ async fn an_old_cell_put_back_is_granted_and_found_by_verify() {
     roles.stop().await;
 }
 
+#[tokio::test]
+async fn an_old_cell_put_back_is_found_whatever_was_written_before_its_grant() {
+    for between in ["another file", "a command", "a stop and a start"] {
+        let mut roles = Fixture::new().start_connect().await;
+        let folder = roles.folder.clone();
+        let (path, older) = (roles.path("audit.jsonl"), roles.path("audit.jsonl.1"));
+        assert_eq!(roles.store(&whole("back", "Older")).await.status, 201);
+        assert_eq!(grant(&roles, "back").await.status, 200);
+        let old = roles.cell("back", "access_token");
+        assert_eq!(roles.store(&whole("back", "Newer")).await.status, 200);
+        match between {
+            "another file" => fs::rename(&path, &older).unwrap(),
+            "a command" => {
+                let variables = [("ENCRYPTION_KEY", ENCRYPTION_KEY), ("VM_API_KEY", API_KEY)];
+                let add = ["credential", "add", "--client", "other"];
+                let (exit, said) = binary::run_with(folder.path(), &add, &variables, "EAABother");
+                assert_eq!(exit, 0, "{said}");
+            }
+            _ => {
+                roles.stop().await;
+                roles = Fixture::on(&folder).start_connect().await;
+            }
+        }
+        roles.edit("back", "access_token", old.as_deref());
+        assert_eq!(grant(&roles, "back").await.json()["access_token"], token("Older"), "{between}");
+        let files: Vec<&str> =
+            [&older, &path].into_iter().filter(|file| file.exists()).map(|file| file.to_str().unwrap()).collect();
+        let (exit, said) = binary::run(folder.path(), &[&["audit", "verify"], &files[..]].concat(), &[]);
+        assert!(exit == 1 && said.contains("stale_envelope"), "{between}: {said}");
+        roles.stop().await;
+    }
+}
+
 /// A cell that is none, made from one that is.
 fn malformed(cell: &str, number: usize) -> String {
     let (iv, data) = cell.split_once(':').unwrap();

@@ -18,7 +18,8 @@ use std::path::Path;
 
 /// `whole` in a soak, else a tenth of it.
 fn volume(whole: usize) -> usize {
-    if std::env::var_os("AIVIARY_SOAK").is_some() { whole } else { whole / 10 }
+    let soaking = std::env::var_os("AIVIARY_SOAK").is_some_and(|value| value == "1");
+    if soaking { whole } else { whole / 10 }
 }
 
 /// Whether `text`, Rust, has a test of that name.

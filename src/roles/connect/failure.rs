@@ -20,7 +20,7 @@ pub enum ConnectError {
     #[error(transparent)]
     Field(#[from] FieldError),
     /// A query value is outside its grammar.
-    #[error("client_id may be 1 to 64 of the characters A-Z a-z 0-9 . _ -")]
+    #[error("client_id may be {}", ClientId::GRAMMAR)]
     ClientGrammar,
     /// A removal that names nobody.
     #[error("name the client to remove: DELETE /api/credentials?client_id=…")]
@@ -56,6 +56,9 @@ pub enum ConnectError {
     /// What was written did not come back whole.
     #[error("the store did not keep the column {0} as it was written")]
     NotKept(&'static str),
+    /// Somebody who knows no lock of ours changed the row at the same time.
+    #[error("the credential of client {0} was changed by somebody else at the same time; nothing was written")]
+    Changed(ClientId),
     /// The trail could not be written: nothing is granted or changed without its line.
     #[error("the audit trail cannot be written")]
     Audit(#[from] AuditError),
@@ -123,6 +126,7 @@ impl From<ConnectError> for Failure {
                 let words = "another change of this client has not ended yet; send the request again";
                 unavailable("busy", words)
             }
+            E::Changed(_) => unavailable("busy", &error.to_string()),
             E::Stopping => unavailable("busy", "the service stops; send the request again"),
             E::Audit(_) | E::Trail(_) => unavailable(
                 "audit_unavailable",

@@ -31,7 +31,7 @@ use crate::telemetry::chain;
 
 pub use failure::ConnectError;
 pub use routes::ROUTES;
-pub use service::{Connect, Rotated, Rotation, Saved};
+pub use service::{Connect, Inventory, Left, Rotated, Rotation, Saved};
 
 /// Settings of the role, checked.
 #[derive(Debug)]
@@ -108,22 +108,33 @@ impl From<CheckError> for StartError {
     fn from(error: CheckError) -> Self {
         match error {
             CheckError::Keys(error) => Self::configuration(error),
-            CheckError::Store(ConnectError::Store(error)) if !error.passes() => Self::configuration(error),
+            CheckError::Store(ConnectError::Store(error)) if error.passes() => Self::Unavailable(error.into()),
+            CheckError::Store(ConnectError::Store(error)) => Self::configuration(error),
             CheckError::Store(error) => Self::failed(error),
         }
     }
 }
 
-/// Whether waiting may help.
+/// Whether waiting may help: trail and state file go on by themselves once they can be written, as while serving.
 fn passes(error: &ConnectError) -> bool {
-    matches!(error, ConnectError::Store(error) if error.passes())
+    match error {
+        ConnectError::Store(error) => error.passes(),
+        ConnectError::Audit(_) | ConnectError::Trail(_) | ConnectError::State(_) => true,
+        _ => false,
+    }
 }
 
 impl Connect {
-    /// Looks at every row, compares the keys, settles what a crash left open; requests are served from then on.
-    async fn check_store(self: &Arc<Self>) -> Result<(), CheckError> {
+    /// Looks at every row and compares the keys.
+    async fn compare_keys(&self) -> Result<Inventory, CheckError> {
         let found = self.inventory().await.map_err(CheckError::Store)?;
         self.check_keys(&found).map_err(CheckError::Keys)?;
+        Ok(found)
+    }
+
+    /// Looks at every row, compares the keys, settles what a crash left open; requests are served from then on.
+    async fn check_store(self: &Arc<Self>) -> Result<(), CheckError> {
+        let found = self.compare_keys().await?;
         self.settle().await.map_err(CheckError::Store)?;
         self.checked();
         for row in &found.unreadable {
@@ -154,6 +165,19 @@ impl Connect {
         (|| self.check_store()).retry(pauses).when(mended_by_waiting).notify(tell).await?;
         Ok(())
     }
+}
+
+/// As [`open`], for a command that seals: what the store's own keys did not seal would lock the service out of its rows.
+///
+/// # Errors
+/// As [`open`]; a store that does not answer, or is sealed by other keys: then nothing was changed.
+pub async fn open_to_seal(settings: Settings, mode: Mode) -> Result<Arc<Connect>, StartError> {
+    let connect = open(settings, mode).await?;
+    if let Err(error) = connect.compare_keys().await {
+        told(connect.close(Duration::ZERO).await);
+        return Err(error.into());
+    }
+    Ok(connect)
 }
 
 /// Opens store, state and trail without listening: for `serve` and for commands on the store.

@@ -48,7 +48,7 @@ pub enum CallError {
     #[error("params: must be an object")]
     NoObject,
     /// The path's client is no client id.
-    #[error("the client in the path may be 1 to 64 of the characters A-Z a-z 0-9 . _ -")]
+    #[error("the client in the path may be {}", crate::credential::ClientId::GRAMMAR)]
     Client,
     /// No grant.
     #[error(transparent)]

@@ -22,13 +22,13 @@ pub use self::admin::{Admin, Bootstrapped, bootstrap};
 pub(super) use self::api::base_url;
 use self::api::{Api, ApiError, Login};
 use self::table::{Make, Names, Table};
-use super::row::{self, CLIENT, NotText, columns};
+use super::row::{self, CELL, CLIENT, NotText, columns};
 use super::{CredentialStore, Finding, Malformed, Mode, Settings, Sharded, StoreError};
 use crate::credential::{ClientId, SealedCredential};
 use crate::telemetry::chain;
 
-/// What a caller waits for a read.
-const PATIENCE: Duration = Duration::from_secs(5);
+/// What a caller waits for a read: less than those who ask connect wait for it, so that they hear whose fault it is.
+const PATIENCE: Duration = Duration::from_secs(3);
 /// What a write may take with all its attempts, the lookups between them aside. Long: one that is given up may still
 /// land, after a later write of the same client, and undo it.
 const WRITE_PATIENCE: Duration = Duration::from_secs(60);
@@ -127,6 +127,22 @@ impl NocoDb {
         self.table().await
     }
 
+    /// Asks the table, and after a refusal once more, where it is found anew.
+    async fn asked<T, F>(&self, ask: impl Fn(Arc<Table>) -> F) -> Result<(Arc<Table>, T), StoreError>
+    where
+        F: Future<Output = Result<T, ApiError>>,
+    {
+        let table = self.table().await?;
+        match ask(table.clone()).await {
+            Err(error) if error.may_have_moved() => {
+                let table = self.table_again().await?;
+                let found = ask(table.clone()).await?;
+                Ok((table, found))
+            }
+            done => Ok((table, done?)),
+        }
+    }
+
     /// Rows of `table` that `filter` matches, by row number, with all cells.
     async fn rows(&self, table: &Table, filter: Option<&str>, limit: usize) -> Result<Vec<Row>, ApiError> {
         self.cells(table, &columns(), filter, limit).await
@@ -156,7 +172,7 @@ impl NocoDb {
             if wanted.iter().any(|column| !cells.contains_key(*column)) {
                 return None;
             }
-            let number = cells.get(&table.key).and_then(|key| key.as_u64().or_else(|| key.as_str()?.parse().ok()))?;
+            let number = cells.get(&table.key).and_then(number)?;
             Some(Row { number, cells: cells.clone() })
         };
         let rows = list.iter().map(row).collect::<Option<Vec<_>>>();
@@ -166,16 +182,9 @@ impl NocoDb {
     /// The rows of `client`: those and no others, whatever the filter was taken for.
     async fn find(&self, client: &ClientId) -> Result<(Arc<Table>, Vec<Row>), StoreError> {
         // A client id has no quotes; unquoted values end at commas and brackets, and could go on as another condition.
-        let filter = format!("@({CLIENT},eq,\"{client}\")");
-        let mut table = self.table().await?;
-        let found = match self.rows(&table, Some(&filter), ROWS_OF_ONE).await {
-            Err(error) if error.may_have_moved() => {
-                table = self.table_again().await?;
-                self.rows(&table, Some(&filter), ROWS_OF_ONE).await
-            }
-            done => done,
-        };
-        let mut rows = found?;
+        let filter = &format!("@({CLIENT},eq,\"{client}\")");
+        let rows = move |table: Arc<Table>| async move { self.rows(&table, Some(filter), ROWS_OF_ONE).await };
+        let (table, mut rows) = self.asked(rows).await?;
         rows.retain(|row| row.cells.get(CLIENT).and_then(Value::as_str) == Some(client.as_str()));
         Ok((table, rows))
     }
@@ -190,47 +199,39 @@ impl NocoDb {
     }
 
     async fn names(&self, limit: usize) -> Result<Vec<String>, StoreError> {
-        let mut table = self.table().await?;
-        let found = match self.cells(&table, &[CLIENT], None, limit).await {
-            Err(error) if error.may_have_moved() => {
-                table = self.table_again().await?;
-                self.cells(&table, &[CLIENT], None, limit).await
-            }
-            done => done,
-        };
+        let (_, rows) = self.asked(|table| async move { self.cells(&table, &[CLIENT], None, limit).await }).await?;
         let name = |row: Row| row.cells.get(CLIENT).and_then(Value::as_str).unwrap_or_default().to_owned();
-        Ok(found?.into_iter().map(name).collect())
+        Ok(rows.into_iter().map(name).collect())
     }
 
     async fn all(&self) -> Result<Vec<Result<SealedCredential, Malformed>>, StoreError> {
-        let mut table = self.table().await?;
         let mut all: Vec<Row> = Vec::new();
         let mut limit = PAGE;
-        let mut moved = false;
-        loop {
-            // By number and not by offset: rows that come and go meanwhile shift no page.
-            let filter = all.last().map(|row| format!("@({},gt,{})", table.key, row.number));
-            match self.rows(&table, filter.as_deref(), limit).await {
-                Ok(page) => {
-                    // A far end that takes the filter for nothing gives the same page for ever.
-                    let numbers = all.last().into_iter().chain(&page).map(|row| row.number);
-                    if !numbers.is_sorted_by(|one, next| one < next) {
-                        return Err(ApiError::NotData(reqwest::StatusCode::OK).into());
-                    }
-                    let last = page.len() < limit;
-                    all.extend(page);
-                    if last {
-                        break;
+        let table = loop {
+            let last = all.last().map(|row| row.number);
+            let page = |table: Arc<Table>| async move {
+                // By number and not by offset: rows that come and go meanwhile shift no page.
+                let filter = last.map(|number| format!("@({},gt,{number})", table.key));
+                let mut limit = limit;
+                loop {
+                    match self.rows(&table, filter.as_deref(), limit).await {
+                        Err(ApiError::TooLarge) if limit > 1 => limit /= 2,
+                        done => return Ok((done?, limit)),
                     }
                 }
-                Err(ApiError::TooLarge) if limit > 1 => limit /= 2,
-                Err(error) if error.may_have_moved() && !moved => {
-                    moved = true;
-                    table = self.table_again().await?;
-                }
-                Err(error) => return Err(error.into()),
+            };
+            let (table, (page, fitting)) = self.asked(page).await?;
+            limit = fitting;
+            // A far end that takes the filter for nothing gives the same page for ever.
+            if !last.into_iter().chain(page.iter().map(|row| row.number)).is_sorted_by(|one, next| one < next) {
+                return Err(ApiError::NotData(reqwest::StatusCode::OK).into());
             }
-        }
+            let is_last = page.len() < limit;
+            all.extend(page);
+            if is_last {
+                break table;
+            }
+        };
         let name = |row: &Row| row.cells.get(CLIENT).and_then(Value::as_str).unwrap_or_default().to_owned();
         let mut by_client: Vec<(String, Row)> = all.into_iter().map(|row| (name(&row), row)).collect();
         by_client.sort_by(|(a, _), (b, _)| a.cmp(b));
@@ -248,8 +249,14 @@ impl NocoDb {
         Ok(rows)
     }
 
-    /// Writes the row of `client`: new, or in place of the old one.
-    async fn write(&self, client: &ClientId, cells: &Map<String, Value>) -> Result<(), StoreError> {
+    /// Writes `cells` to the row of `client`: new, or in place of the old one; or only `over` the row whose sealed token
+    /// that is. Whether it did.
+    async fn write(
+        &self,
+        client: &ClientId,
+        cells: &Map<String, Value>,
+        over: Option<&str>,
+    ) -> Result<bool, StoreError> {
         let until = Instant::now() + WRITE_PATIENCE;
         let mut lost: Option<ApiError> = None;
         for _ in 0..ATTEMPTS {
@@ -262,12 +269,16 @@ impl NocoDb {
             let written = match &rows[..] {
                 [row] if lost.is_some() && row.holds(&table, cells) => {
                     warn!(client.id = %client, row = row.number, "the answer to a write was lost; the row is as it should be");
-                    return Ok(());
+                    return Ok(true);
+                }
+                [_, _, ..] if over.is_some() => return Err(several(client.as_str(), &rows).into()),
+                rows if !over.is_none_or(|over| rows.first().is_some_and(|row| row.is_sealed_as(over))) => {
+                    return Ok(false);
                 }
                 [] => match self.api.write(Method::POST, &path, &Value::Object(cells.clone()), left()).await {
                     Ok(made) => {
-                        self.yield_to_older(client, made[&table.key].as_u64()).await?;
-                        return Ok(());
+                        self.yield_to_older(client, number(&made[&table.key])).await?;
+                        return Ok(true);
                     }
                     Err(error) => Err(error),
                 },
@@ -275,13 +286,13 @@ impl NocoDb {
                     let mut update = cells.clone();
                     update.insert(table.key.clone(), json!(first.number));
                     match self.api.write(Method::PATCH, &path, &Value::Object(update), left()).await {
-                        Ok(_) if others.is_empty() => return Ok(()),
+                        Ok(_) if others.is_empty() => return Ok(true),
                         Ok(_) => {
                             let numbers: Vec<u64> = others.iter().map(|row| row.number).collect();
                             warn!(client.id = %client, kept = first.number, removed = ?numbers,
                                 "the client had several rows; one has the new credential, the others are removed");
                             self.delete(&table, &numbers).await?;
-                            return Ok(());
+                            return Ok(true);
                         }
                         Err(error) => Err(error),
                     }
@@ -299,7 +310,7 @@ impl NocoDb {
                     lost = Some(error);
                 }
                 Err(error) => return Err(error.into()),
-                Ok(()) => return Ok(()),
+                Ok(()) => return Ok(true),
             }
         }
         Err(lost.map_or_else(|| unreachable("the row could not be written"), StoreError::from))
@@ -357,6 +368,11 @@ impl NocoDb {
     }
 }
 
+/// A row's own number: as one, or as text.
+fn number(key: &Value) -> Option<u64> {
+    key.as_u64().or_else(|| key.as_str()?.parse().ok())
+}
+
 fn several(client: &str, rows: &[Row]) -> Malformed {
     Malformed { client: row::shown(client), column: CLIENT, rows: rows.iter().map(|row| row.number).collect() }
 }
@@ -376,9 +392,14 @@ impl Row {
         row::credential(|column| self.cell(table, column))
     }
 
-    /// Whether every cell is as it was to be written.
+    /// Whether its sealed token is that one.
+    fn is_sealed_as(&self, cell: &str) -> bool {
+        self.cells.get(CELL).and_then(Value::as_str).unwrap_or_default() == cell
+    }
+
+    /// Whether each of `cells` is as it was to be written.
     fn holds(&self, table: &Table, cells: &Map<String, Value>) -> bool {
-        columns().into_iter().all(|column| {
+        columns().into_iter().filter(|column| cells.contains_key(*column)).all(|column| {
             let wanted = cells.get(column).and_then(Value::as_str).filter(|text| !text.is_empty());
             self.cell(table, column).is_ok_and(|cell| cell.filter(|text| !text.is_empty()).as_deref() == wanted)
         })
@@ -412,7 +433,20 @@ impl CredentialStore for NocoDb {
         let client = &credential.binding.client;
         Box::pin(async move {
             let _one_at_a_time = self.writes.of(client).lock_owned().await;
-            self.write(client, &cells).await
+            self.write(client, &cells, None).await.map(drop)
+        })
+    }
+
+    fn replace<'a>(
+        &'a self,
+        old: &'a SealedCredential,
+        new: &'a SealedCredential,
+    ) -> BoxFuture<'a, Result<bool, StoreError>> {
+        let cells = row::changed(old, new).map(|(column, cell)| (column.to_owned(), json!(cell))).collect();
+        let client = &old.binding.client;
+        Box::pin(async move {
+            let _one_at_a_time = self.writes.of(client).lock_owned().await;
+            self.write(client, &cells, Some(&old.cell)).await
         })
     }
 

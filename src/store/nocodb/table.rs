@@ -11,7 +11,7 @@ use crate::store::row::{self, Kind};
 use crate::store::{Finding, StoreError};
 
 /// What one look at base, table or columns may take.
-const PATIENCE: Duration = Duration::from_secs(4);
+const PATIENCE: Duration = Duration::from_secs(3);
 /// Making a table takes NocoDB longer.
 const MAKING: Duration = Duration::from_secs(20);
 /// The base that is meant where none is named.
@@ -116,7 +116,7 @@ fn wanted(column: &str) -> &'static str {
 }
 
 /// Whether a column of that type gives back what it was given. Numbers round ids, and choices, dates and addresses
-/// drop what does not fit them; moments keep a whole second, which is all that we write.
+/// drop what does not fit them; moments keep whole seconds.
 fn keeps(column: &str, uidt: &str) -> bool {
     matches!(uidt, "SingleLineText" | "LongText") || (row::kind(column) == Kind::Time && uidt == "DateTime")
 }
@@ -298,6 +298,8 @@ mod tests {
             ("access_token", "LongText", true),
             ("access_token", "SingleLineText", true),
             ("token_expires_at", "DateTime", true),
+            ("updated_at", "DateTime", true),
+            ("issued_at", "DateTime", false),
             ("ad_account_id", "DateTime", false),
             ("meta_user_id", "Number", false),
             ("meta_user_id", "Decimal", false),

@@ -15,7 +15,7 @@ use nix::fcntl::OFlag;
 use nix::sys::statvfs::fstatvfs;
 
 use super::AuditError;
-use super::line::{Entry, Event, Hash, KEPT_MAX_BYTES, LINE_MAX_BYTES, Line};
+use super::line::{Entry, Event, Hash, KEPT_MAX_BYTES, LINE_MAX_BYTES, Line, NEW_FILE};
 
 /// The most that is searched for the last whole line; a batch is at most this long.
 const WINDOW_BYTES: u64 = 256 * LINE_MAX_BYTES as u64;
@@ -86,12 +86,16 @@ impl Trail {
             folder_synced: false,
             failure: None,
         };
-        trail.locked(|trail| trail.batch(&[], at, true))?;
+        trail.locked(|trail| trail.batch([], at, true))?;
         Ok(trail)
     }
 
     /// Appends `entries` as lines and syncs. With an error none of them is in the trail.
-    pub(super) fn append(&mut self, entries: &[Entry], at: Timestamp) -> Result<(), AuditError> {
+    pub(super) fn append<'a>(
+        &mut self,
+        entries: impl IntoIterator<Item = &'a Entry>,
+        at: Timestamp,
+    ) -> Result<(), AuditError> {
         self.locked(|trail| trail.batch(entries, at, false))
     }
 
@@ -124,21 +128,28 @@ impl Trail {
         done
     }
 
-    fn batch(&mut self, entries: &[Entry], at: Timestamp, starting: bool) -> Result<(), AuditError> {
+    fn batch<'a>(
+        &mut self,
+        entries: impl IntoIterator<Item = &'a Entry>,
+        at: Timestamp,
+        starting: bool,
+    ) -> Result<(), AuditError> {
         let mut lead = self.attach(starting)?;
         if self.len == 0 {
-            lead.insert(0, Entry::new(Event::Open));
+            lead.insert(0, opening(starting));
         }
         if self.failure.is_some() {
             lead.push(Entry::new(Event::Repair).reason("write_failed"));
         }
         let (mut seq, mut head, mut bytes) = (self.seq, self.head, String::new());
-        for entry in lead.iter().chain(entries) {
+        let mut push = |entry: &Entry| {
             seq += 1;
             let (line, hash) = entry.render(seq, at, head);
             head = hash;
             bytes.push_str(&line);
-        }
+        };
+        lead.iter().for_each(&mut push);
+        entries.into_iter().for_each(push);
         if bytes.is_empty() {
             return Ok(());
         }
@@ -241,7 +252,7 @@ impl Trail {
         self.folder_synced = false;
         // Where the other process of ours rotated first, its `open` line continues the chain already.
         let announce = end.whole > 0 && (starting || !newer);
-        Ok(torn.into_iter().chain(announce.then(|| Entry::new(Event::Open))).collect())
+        Ok(torn.into_iter().chain(announce.then(|| opening(starting))).collect())
     }
 
     /// Takes the last line of the other process as the one to follow. An older one cannot be its.
@@ -250,6 +261,12 @@ impl Trail {
             (self.seq, self.head) = (seq, head);
         }
     }
+}
+
+/// The first line of a file, or of a process in it.
+fn opening(starting: bool) -> Entry {
+    let open = Entry::new(Event::Open);
+    if starting { open } else { open.reason(NEW_FILE) }
 }
 
 /// The end of a file: its last whole line, and what stands behind it.

@@ -19,6 +19,9 @@ pub(super) const KEPT_MAX_BYTES: usize = 1536;
 const HASH_OPENS: &[u8] = b",\"hash\":\"";
 const SUFFIX_BYTES: usize = HASH_OPENS.len() + 64 + 2;
 
+/// The reason of an `open` line by a process that had begun before and goes on in a new file.
+pub(super) const NEW_FILE: &str = "new_file";
+
 /// SHA-256 over the line before and this line: the link of the chain.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Hash(pub(super) [u8; 32]);
@@ -66,7 +69,7 @@ pub enum Event {
     Save,
     /// The save, reseal or removal announced before did not happen, as far as the store says.
     SaveFailed,
-    /// A save, reseal or removal whose outcome was not known did happen.
+    /// The save, reseal or removal announced before did happen.
     SaveConfirmed,
     /// A credential is about to be removed.
     Remove,
@@ -154,6 +157,12 @@ impl Entry {
     /// The line which says that this change was not made. It names the same cell, and none for a removal.
     pub(super) fn withdrawal(&self) -> Self {
         Self { event: Event::SaveFailed, ..self.clone() }
+    }
+
+    /// The line which says that it was made.
+    #[must_use]
+    pub fn confirmation(&self) -> Self {
+        Self { event: Event::SaveConfirmed, ..self.clone() }
     }
 
     /// Whose credential it is about.

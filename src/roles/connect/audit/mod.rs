@@ -122,6 +122,8 @@ struct Shared {
 struct Owed {
     entry: Entry,
     reply: Option<Reply>,
+    /// Whether it is to be written at once, and not only with the next line.
+    now: bool,
 }
 
 /// A change whose line is in the trail. Unless it is [`made`](Self::made), it is withdrawn, at the latest when this is
@@ -129,28 +131,30 @@ struct Owed {
 #[must_use]
 pub struct Announced {
     log: AuditLog,
-    /// The line that withdraws it.
-    withdrawal: Option<Entry>,
+    /// The line, until its outcome is told.
+    line: Option<Entry>,
 }
 
 impl Announced {
-    /// The store has made it.
+    /// The store has made it. The trail says so with its next lines, within a minute: nobody waits or is woken for it.
     pub fn made(mut self) {
-        self.withdrawal = None;
+        if let Some(line) = self.line.take() {
+            lock(&self.log.shared.owed).push(Owed { entry: line.confirmation(), reply: None, now: false });
+        }
     }
 
     /// The store refused, or nothing is known yet: as [`AuditLog::tell`].
     pub async fn withdraw(mut self) {
-        if let Some(entry) = self.withdrawal.take() {
-            self.log.tell(entry).await;
+        if let Some(line) = self.line.take() {
+            self.log.tell(line.withdrawal()).await;
         }
     }
 }
 
 impl Drop for Announced {
     fn drop(&mut self) {
-        if let Some(entry) = self.withdrawal.take() {
-            self.log.owe(entry, None);
+        if let Some(line) = self.line.take() {
+            self.log.owe(line.withdrawal(), None);
         }
     }
 }
@@ -205,11 +209,11 @@ impl AuditLog {
     /// As [`AuditLog::record`]; then it must not be made.
     pub async fn announce(&self, entry: Entry) -> Result<Announced, AuditError> {
         // Made first, for whoever is dropped while it waits.
-        let mut announced = Announced { log: self.clone(), withdrawal: Some(entry.withdrawal()) };
+        let mut announced = Announced { log: self.clone(), line: Some(entry.clone()) };
         match self.record(entry).await {
             Ok(()) => Ok(announced),
             Err(error) => {
-                announced.withdrawal = None;
+                announced.line = None;
                 Err(error)
             }
         }
@@ -226,7 +230,7 @@ impl AuditLog {
 
     /// Whether there is still somebody to write it.
     fn owe(&self, entry: Entry, reply: Option<Reply>) -> bool {
-        lock(&self.shared.owed).push(Owed { entry, reply });
+        lock(&self.shared.owed).push(Owed { entry, reply, now: true });
         // Where the queue is full the writer is awake.
         !matches!(self.queue.try_send(Message::Owed), Err(TrySendError::Disconnected(_)))
     }
@@ -349,7 +353,7 @@ impl Writer {
                 let unheard = reply.send(done.clone()).is_err() && done.is_ok();
                 if unheard && entries[at].event.announces() {
                     let entry = entries[at].withdrawal();
-                    lock(&self.shared.owed).push(Owed { entry, reply: None });
+                    lock(&self.shared.owed).push(Owed { entry, reply: None, now: true });
                 }
             }
             if let Some(reply) = close {
@@ -371,15 +375,22 @@ impl Writer {
         // Taken behind the messages: what was owed before one of them was sent is here.
         let owed = std::mem::take(&mut *lock(&self.shared.owed));
         let now = self.clock.now();
-        let outcomes: Vec<Entry> = owed.iter().map(|owed| owed.entry.clone()).collect();
-        let paid = outcomes.chunks(BATCH_MAX).try_for_each(|some| self.trail.append(some, now));
+        let outcomes: Vec<&Entry> = owed.iter().map(|owed| &owed.entry).collect();
+        let (paid, done) = if outcomes.len() + entries.len() <= BATCH_MAX {
+            // Whoever waits for a line waits for one sync.
+            let done = self.trail.append(outcomes.into_iter().chain(entries), now);
+            (done.clone(), done)
+        } else {
+            let mut batches = outcomes.chunks(BATCH_MAX);
+            let paid = batches.try_for_each(|some| self.trail.append(some.iter().copied(), now));
+            (paid.clone(), paid.and_then(|()| self.trail.append(entries, now)))
+        };
         match &paid {
             Ok(()) => owed.into_iter().filter_map(|owed| owed.reply).for_each(|reply| {
                 let _gave_up = reply.send(Ok(()));
             }),
             Err(_) => drop(lock(&self.shared.owed).splice(0..0, owed)),
         }
-        let done = paid.and_then(|()| self.trail.append(entries, now));
         match &done {
             Ok(()) if self.complained => tracing::info!("the audit file can be written again"),
             Err(error) if !self.complained => {
@@ -420,9 +431,9 @@ impl Writer {
         let head = (self.trail.seq() > self.head_logged.0).then(|| self.head_logged.1 + HEAD_EVERY);
         let broken = self.complained || self.trail.is_broken();
         let retry = broken.then(|| now + RETRY_AFTER);
-        let owed = (!broken && !lock(&self.shared.owed).is_empty()).then_some(now);
+        let owed = (!broken && lock(&self.shared.owed).iter().any(|owed| owed.now)).then_some(now);
         let next = [refusals, head, retry, owed].into_iter().flatten().min();
-        // While nothing is due, a refusal may be counted that did not wake this thread.
+        // While nothing is due, what does not wake this thread may come: a refusal that is counted, a change that was made.
         next.map_or(HEAD_EVERY, |next| next.saturating_duration_since(now)).min(Duration::from_secs(60))
     }
 

@@ -452,7 +452,7 @@ async fn with_a_cell(fixture: &Fixture) -> AuditLog {
 
 #[tokio::test]
 async fn a_change_whose_line_landed_after_it_was_given_up_is_withdrawn_before_any_later_line() {
-    use Event::{Grant, Open, Remove, Save, SaveFailed};
+    use Event::{Grant, Open, Remove, Save, SaveConfirmed, SaveFailed};
     for (event, announcement) in
         [(Save, change(Save, "B")), (Remove, Entry::new(Remove).client(&"clienta".parse().unwrap()))]
     {
@@ -467,16 +467,16 @@ async fn a_change_whose_line_landed_after_it_was_given_up_is_withdrawn_before_an
         tokio::task::yield_now().await;
         fixture.faults.release();
         grant.await.unwrap().unwrap();
-        assert_eq!(fixture.events(), [Open, Save, Grant, event, SaveFailed, Grant]);
+        assert_eq!(fixture.events(), [Open, Save, SaveConfirmed, Grant, event, SaveFailed, Grant]);
         fixture.verify().unwrap();
-        let last = read(&fixture.path()).unwrap().map(Result::unwrap).nth(4).unwrap();
+        let last = read(&fixture.path()).unwrap().map(Result::unwrap).nth(5).unwrap();
         assert_eq!(last.envelope.as_deref(), (event == Save).then_some("B"), "names what it withdraws");
     }
 }
 
 #[tokio::test]
 async fn an_outcome_that_cannot_be_written_is_owed_and_comes_before_any_later_line() {
-    use Event::{Grant, Open, Repair, Save, SaveFailed, Stop};
+    use Event::{Grant, Open, Repair, Save, SaveConfirmed, SaveFailed, Stop};
     let fixture = Fixture::new();
     let log = with_a_cell(&fixture).await;
     let announced = log.announce(change(Save, "B")).await.unwrap();
@@ -485,7 +485,7 @@ async fn an_outcome_that_cannot_be_written_is_owed_and_comes_before_any_later_li
     assert!(log.record(change(Grant, "A")).await.is_err());
     fixture.faults.0.full.store(false, Ordering::SeqCst);
     log.record(change(Grant, "A")).await.unwrap();
-    assert_eq!(fixture.events(), [Open, Save, Grant, Save, Repair, SaveFailed, Grant]);
+    assert_eq!(fixture.events(), [Open, Save, SaveConfirmed, Grant, Save, Repair, SaveFailed, Grant]);
     fixture.verify().unwrap();
 
     // Nobody asks for a line: it is written as soon as the file can be.
@@ -504,7 +504,25 @@ async fn an_outcome_that_cannot_be_written_is_owed_and_comes_before_any_later_li
     // What was dropped at the end stands before the stop.
     drop(log.announce(change(Save, "D")).await.unwrap());
     log.close().await.unwrap();
-    assert_eq!(fixture.events().split_off(10), [Save, SaveFailed, Stop]);
+    assert_eq!(fixture.events().split_off(11), [Save, SaveFailed, Stop]);
+    fixture.verify().unwrap();
+}
+
+#[tokio::test]
+async fn what_was_made_is_said_with_the_next_line_in_its_sync_or_at_the_end() {
+    use Event::{Grant, Open, Remove, Save, SaveConfirmed, Stop};
+    let fixture = Fixture::new();
+    let log = fixture.open();
+    let announced = log.announce(change(Save, "A")).await.unwrap();
+    let before = fixture.faults.0.syncs.load(Ordering::SeqCst);
+    announced.made();
+    log.record(change(Grant, "A")).await.unwrap();
+    assert_eq!(fixture.events(), [Open, Save, SaveConfirmed, Grant]);
+    assert_eq!(fixture.faults.0.syncs.load(Ordering::SeqCst), before + 1);
+
+    log.announce(Entry::new(Remove).client(&"clienta".parse().unwrap())).await.unwrap().made();
+    log.close().await.unwrap();
+    assert_eq!(fixture.events().split_off(4), [Remove, SaveConfirmed, Stop]);
     fixture.verify().unwrap();
 }
 
@@ -632,7 +650,7 @@ fn the_head_is_logged_when_the_trail_is_opened() {
 }
 
 /// Lines of one client: `s` save, `r` reseal, `f` failed, `c` confirmed, `g` grant, each of the cell that the second
-/// letter names; `x` remove, `o` and `q` the begin and end of a process, `.` a minute without anything.
+/// letter names; `x` remove, `o` and `q` the begin and end of a process, `n` a new file, `.` a minute without anything.
 fn story(text: &str) -> String {
     let client = "clienta".parse().unwrap();
     let entries: Vec<Entry> = text
@@ -641,9 +659,11 @@ fn story(text: &str) -> String {
             let (event, cell) = match word.as_bytes() {
                 [b'o'] => (Event::Open, None),
                 [b'q'] => (Event::Stop, None),
+                [b'n'] => return vec![Entry::new(Event::Open).reason(super::line::NEW_FILE)],
                 [b'.'] => return vec![refusal(); 60],
                 [b'x'] => (Event::Remove, None),
                 [b'f'] => (Event::SaveFailed, None),
+                [b'c'] => (Event::SaveConfirmed, None),
                 [b's', cell] => (Event::Save, Some(cell)),
                 [b'r', cell] => (Event::Reseal, Some(cell)),
                 [b'f', cell] => (Event::SaveFailed, Some(cell)),
@@ -684,6 +704,14 @@ fn a_grant_of_a_cell_that_was_replaced_is_stale() {
         ("crash, confirmed at start", "sA gA sB o cB gA", true),
         ("crash, found not stored at start", "sA gA sB o fB gA", false),
         ("stop in order proves the save", "sA gA sB q o gA", true),
+        ("a new file begins no process", "sA gA sB n gA", true),
+        ("nor hides it that one stops in order", "sA gA sB n q o gA", true),
+        ("a new file between the save and its confirmation", "sA cA gA sB n cB gA", true),
+        ("another process between the save and its confirmation", "sA cA gA sB o q cB gA", true),
+        ("another process before the confirmation, which a crash lost", "sA cA gA sB o q gA", false),
+        ("confirmed, and the newest granted", "sA cA gA sB cB gB", false),
+        ("removed, confirmed, put back", "sA cA gA x c gA", true),
+        ("resealed, confirmed, overtaken by a grant", "sA cA rB cB gA gB", false),
         ("removed row put back", "sA gA x gA", true),
         ("removal failed", "sA gA x f gA", false),
         ("a removal that is withdrawn late leaves the save after it", "sA gA x sB f gA", true),
@@ -718,7 +746,13 @@ fn saves_without_a_known_outcome_are_told_at_start() {
     };
     assert_eq!(told("sA gA sB o"), ["B"]);
     assert_eq!(told("sA x o"), [""]);
-    for settled in ["sA gA o", "sA q o", "sA fA o", "sA o cA", "sA o gA", "sA"] {
+    assert_eq!(told("sA gA sB fB q o"), ["B"], "it may have been made after that was written");
+    let failed = |lines: &str| {
+        told(lines);
+        unsettled(&fixture.path(), None).unwrap().0[0].failed
+    };
+    assert_eq!((failed("sA o"), failed("sA fA o")), (false, true));
+    for settled in ["sA gA o", "sA q o", "sA fA sB cB o", "sA fA gA o", "sA o cA", "sA o gA", "sA cA o", "sA"] {
         assert_eq!(told(settled), Vec::<String>::new(), "{settled}");
     }
 }

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::line::{Event, Hash, LINE_MAX_BYTES, Line};
+use super::line::{Event, Hash, LINE_MAX_BYTES, Line, NEW_FILE};
 
 /// How long after a reseal a grant may still name the cell before: a request lasts no longer, and the command that
 /// reseals cannot hold back those that run in the service.
@@ -69,12 +69,14 @@ pub enum Reason {
 impl fmt::Display for Reason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Self::Hash => "hash",
-            Self::Seq => "seq",
-            Self::Prev => "prev",
-            Self::Torn => "torn",
-            Self::StaleEnvelope => "stale_envelope",
-            Self::Head => "head",
+            Self::Hash => "hash: the line is not what was written, or not behind this line before it",
+            Self::Seq => "seq: not the next number; lines are missing, or were moved or inserted before it",
+            Self::Prev => "prev: the file does not begin with an `open` line that names the last hash before it",
+            Self::Torn => "torn: not a whole line of an audit trail",
+            Self::StaleEnvelope => {
+                "stale_envelope: it grants a cell that a later save had replaced; an older one was put back"
+            }
+            Self::Head => "head: the given hash is not in the trail; its end was cut off, or it was written anew",
         })
     }
 }
@@ -109,13 +111,15 @@ pub enum ReadError {
     },
 }
 
-/// A save, reseal or removal of which the trail does not tell whether the store took it.
+/// A save, reseal or removal of which the trail does not tell for sure whether the store took it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Unsettled {
     /// The client, as the line has it.
     pub client: String,
     /// The iv of the cell that was to be stored; `None` for a removal.
     pub envelope: Option<String>,
+    /// Whether the trail says that it failed: the store may have made it late.
+    pub failed: bool,
 }
 
 /// A line up to which the trail tells the outcome of every change, so that a start need not read what is before it.
@@ -181,6 +185,10 @@ pub fn verify(files: &[PathBuf], head: Option<(u64, String)>) -> Result<Verified
             (verified.last_seq, verified.head) = (line.seq, line.hash.clone());
             last = Some((line.seq, hash));
         }
+        if number == 0 {
+            let seq = last.map_or(1, |(seq, _)| seq.saturating_add(1));
+            return Err(Broken { file: path.clone(), line: 1, seq, reason: Reason::Prev }.into());
+        }
     }
     match head {
         Some((seq, _)) if !anchored => {
@@ -198,9 +206,10 @@ pub fn read(file: &Path) -> io::Result<impl Iterator<Item = Result<Line, ReadErr
     Ok((1..).zip(Texts::open(file)?).map(|(line, text)| text?.line().ok_or(ReadError::NoLine { line })))
 }
 
-/// The saves, reseals and removals in `file` whose outcome it does not tell: a process ended between its line and the
-/// store. To be asked after [`super::AuditLog::open`]; the outcome then goes into the trail as `save_confirmed` or
-/// `save_failed`. Read is what follows `from`, where that line is in the file, and how far is told.
+/// The last save, reseal or removal of each client in `file`, where the file does not tell its outcome, because a process
+/// ended between its line and the store, or tells that it failed. To be asked after [`super::AuditLog::open`]; what is
+/// found goes into the trail as `save_confirmed` or `save_failed`. Read is what follows `from`, where that line is in the
+/// file, and how far is told.
 ///
 /// # Errors
 /// The file cannot be read.
@@ -231,9 +240,13 @@ pub fn unsettled(file: &Path, from: Option<&Settled>) -> io::Result<(Vec<Unsettl
     let read_to = last.map(|(seq, hash)| Settled { seq, hash, running: cells.running });
     let unknown = cells.clients.into_iter().filter(|(_, cell)| {
         let is_granted = cell.newest.as_ref().is_some_and(|iv| granted.contains(iv.as_bytes()));
-        cell.outcome == Outcome::Unknown && !is_granted
+        matches!(cell.outcome, Outcome::Unknown | Outcome::Failed) && !is_granted
     });
-    Ok((unknown.map(|(client, cell)| Unsettled { client, envelope: cell.newest }).collect(), read_to))
+    let told = |(client, cell): (String, Cell)| {
+        let failed = cell.outcome == Outcome::Failed;
+        Unsettled { client, envelope: cell.newest, failed }
+    };
+    Ok((unknown.map(told).collect(), read_to))
 }
 
 /// Where the line after `settled` begins; `None` if that line is not in the file. Lines are in the order of their
@@ -320,6 +333,8 @@ impl Cells {
     fn take(&mut self, line: &Line) -> bool {
         let Some(client) = &line.client_id else {
             match line.event {
+                // Nobody began: whoever goes on in a new file is counted, unless the trail is read from there on.
+                Event::Open if line.reason.as_deref() == Some(NEW_FILE) => self.running = self.running.max(1),
                 Event::Open => {
                     if self.running > 0 {
                         let announced = self.clients.values_mut().filter(|cell| cell.outcome == Outcome::Announced);
