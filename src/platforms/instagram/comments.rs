@@ -4,7 +4,8 @@ use futures_util::future::BoxFuture;
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 
-use super::media::{MEDIA_ID, why_not};
+use super::media::MEDIA_ID;
+use super::numbers::why_not;
 use super::window::zone;
 use super::{COMMENTS, COMMENTS_INSTAGRAM, NOTE, TRUNCATED};
 use crate::clock::rfc3339;

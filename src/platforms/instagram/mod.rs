@@ -8,9 +8,11 @@ mod media;
 mod messages;
 mod moderation;
 mod more;
+mod numbers;
 mod others;
 mod posts;
 mod publish;
+mod refused;
 mod stories;
 mod window;
 

@@ -8,8 +8,9 @@ use rust_decimal::Decimal;
 use serde_json::{Value, json};
 
 use super::formulas::{median, or_null, public_engagement_rate, public_interactions, rounded};
-use super::media::{FORMAT, ID, LINKS, URLS, times, why_not};
+use super::media::{FORMAT, ID, LINKS, URLS, times};
 use super::more::{HASHTAGS_A_WEEK, recent_hashtags};
+use super::numbers::why_not;
 use super::{BASIC, COMMENTS, COMMENTS_INSTAGRAM, INSIGHTS, NOTE};
 use crate::credential::{AccountKind, Login};
 use crate::graph::{GraphError, Page, Request};

@@ -15,7 +15,8 @@ use super::formulas::{
     engagement_rate, format, interactions, median, metric, or_null, ratio, rounded, save_rate, share_rate,
 };
 use super::insights::{online_by_hour, views_by_format};
-use super::media::{COMMON, LINKS, Posts, URLS, media_row, why_not};
+use super::media::{LINKS, Posts, URLS, media_row};
+use super::numbers::{COMMON, has_numbers, why};
 use super::window::{Slice, Window, last_complete_day};
 use super::{BASIC, BASIC_INSTAGRAM, INSIGHTS, INSIGHTS_INSTAGRAM, NOTE, TRUNCATED};
 use crate::clock::rfc3339;
@@ -82,7 +83,7 @@ impl Sample {
         }
         if sample.posts.is_empty() {
             ask.check_permission_of(BASIC, BASIC_INSTAGRAM).await?;
-        } else if needs_numbers && sample.posts.iter().all(|post| !post["insights"].is_object()) {
+        } else if needs_numbers && !sample.posts.iter().any(has_numbers) {
             ask.check_permission().await?;
         }
         sample.posts.retain(|post| published(post).is_some_and(|at| window.since <= at && at < window.until));
@@ -98,10 +99,13 @@ impl Sample {
         if self.truncated {
             notes.push(format!("the window has more posts than the newest {} that were read", self.posts.len()));
         }
-        let silent: Vec<&Value> = self.posts.iter().filter(|post| !post["insights_note"].is_null()).collect();
-        if let Some(first) = silent.first() {
-            let why = first["insights_note"].as_str().unwrap_or_default();
-            notes.push(format!("{} posts have no numbers: {why}", silent.len()));
+        let noted = self.posts.iter().filter(|post| !post["insights_note"].is_null());
+        let (part, none): (Vec<&Value>, Vec<&Value>) = noted.partition(|post| has_numbers(post));
+        for (posts, what) in [(none, "have no numbers"), (part, "lack numbers")] {
+            if let Some(first) = posts.first() {
+                let why = first["insights_note"].as_str().unwrap_or_default();
+                notes.push(format!("{} posts {what}: {why}", posts.len()));
+            }
         }
         notes
     }
@@ -311,21 +315,13 @@ fn get_content_mix(ask: Ask) -> BoxFuture<'static, Result<Done, ToolError>> {
         let mut notes: Vec<String> = window.note.into_iter().chain(sample.notes()).collect();
         let (views, why) = match views {
             Ok((views, refused)) => (views, refused),
-            Err(error) => (Views::default(), Some(words(&error).to_owned())),
+            Err(error) => (Views::default(), Some(why(&error).to_owned())),
         };
         notes.extend(why.map(|why| format!("the account's views by format could not be read: {why}")));
         let rows = GROUPS.iter().map(|group| mixed(&sample, &views, group)).collect();
         let beside = sample.beside(sample.posts.len(), notes);
         Ok(Answer::List { rows, beside, next: None }.into())
     })
-}
-
-/// Why a part of an answer is not there, in our own words.
-fn words(error: &ToolError) -> &'static str {
-    match error {
-        ToolError::Graph(error) => why_not(error),
-        _ => "it could not be asked",
-    }
 }
 
 fn mixed(sample: &Sample, views: &Views, (name, formats): &Group) -> Value {
@@ -421,7 +417,7 @@ fn get_best_time_to_post(ask: Ask) -> BoxFuture<'static, Result<Done, ToolError>
         sample.posts.retain(|post| published(post).is_some_and(|at| now.duration_since(at) >= SETTLED));
         let (online, why) = match online {
             Ok((online, refused)) => (online, refused),
-            Err(error) => ([None; 24], Some(words(&error).to_owned())),
+            Err(error) => ([None; 24], Some(why(&error).to_owned())),
         };
         match why {
             Some(why) => notes.push(format!("when followers are online could not be read: {why}")),

@@ -1,22 +1,14 @@
-//! One call of `/{ig}/insights` and what is said beside its numbers. One misfit fails a whole call, so what Meta
-//! refuses is left out, the rest asked once more, and the refusal remembered.
-
-use std::time::Duration;
+//! One call of `/{ig}/insights` and what is said beside its numbers.
 
 use jiff::SignedDuration;
 use jiff::civil::Date;
 use serde_json::{Map, Value};
 
+use super::super::refused::{self, ASKED_AGAIN};
 use super::super::window::{Slice, day_of};
 use super::metrics::MONTH_ONLY;
-use crate::credential::AccountKind;
-use crate::graph::{ErrorKind, GraphError, Request};
+use crate::graph::Request;
 use crate::tool::{Ask, ToolError, column};
-
-/// How long a refusal of a metric is remembered, per account.
-const REFUSED_FOR: Duration = Duration::from_secs(6 * 3600);
-/// How often a call is asked again without what was refused: Meta names the first misfit only.
-const ASKED_AGAIN: usize = 3;
 
 /// Metrics that fit together, and the parameters that they share.
 #[derive(Clone, Debug)]
@@ -87,11 +79,9 @@ impl Call {
         Ok(request)
     }
 
-    /// A metric may be refused as a series and taken as a total.
-    fn key(&self, ask: &Ask, metric: &str) -> Result<String, ToolError> {
-        let account = ask.id(AccountKind::Instagram)?;
-        let (_, kind) = self.params.last().unwrap_or(&("", "lifetime"));
-        Ok(format!("refused/{}/{account}/{metric}/{kind}", ask.account.client))
+    /// What a refusal of one of its metrics is remembered for.
+    fn kind(&self) -> &'static str {
+        self.params.last().map_or("lifetime", |(_, kind)| kind)
     }
 
     /// Takes out what Meta refused lately.
@@ -99,14 +89,8 @@ impl Call {
     /// # Errors
     /// The account id is not known.
     pub fn leave_out_refused(&mut self, ask: &Ask) -> Result<Told, ToolError> {
-        let mut told = Told::default();
-        for metric in std::mem::take(&mut self.metrics) {
-            match ask.memory.get(&self.key(ask, metric)?) {
-                Some(_) => told.refused.push(metric),
-                None => self.metrics.push(metric),
-            }
-        }
-        Ok(told)
+        let kind = self.kind();
+        Ok(Told { refused: refused::take_out(ask, &mut self.metrics, kind)?, ..Told::default() })
     }
 
     /// Asks Meta.
@@ -123,7 +107,7 @@ impl Call {
                 Ok(answer) => return Ok(Answered::of(&answer, told)),
                 Err(error) => error,
             };
-            let named = refused_metrics(&error, &self.metrics);
+            let named = refused::named(&error, &self.metrics);
             if named.is_empty() || again == ASKED_AGAIN {
                 return Err(error.into());
             }
@@ -132,7 +116,7 @@ impl Call {
                 if MONTH_ONLY.contains(metric) && error.mentions("last 30 days") {
                     told.limit(metric);
                 } else {
-                    ask.memory.put(self.key(ask, metric)?, true.into(), REFUSED_FOR);
+                    refused::remember(ask, metric, self.kind())?;
                     told.refused.push(metric);
                 }
             }
@@ -140,22 +124,6 @@ impl Call {
         }
         Ok(Answered { told, ..Answered::default() })
     }
-}
-
-/// The metrics of `asked` that Meta's refusal names: by position, `metric[1] must be one of …`, or by name before the
-/// list of what it takes.
-fn refused_metrics(error: &GraphError, asked: &[&'static str]) -> Vec<&'static str> {
-    let Some(said) = error.said.as_ref().filter(|said| said.code == 100 && error.kind == ErrorKind::Rejected) else {
-        return Vec::new();
-    };
-    if let Some((_, rest)) = said.message.split_once("metric[") {
-        let at = rest.split(']').next().and_then(|digits| digits.parse::<usize>().ok());
-        return at.and_then(|at| asked.get(at)).copied().into_iter().collect();
-    }
-    // Behind these words Meta lists what it does take.
-    let refused = said.message.split("must be one of").next().unwrap_or_default();
-    let words: Vec<&str> = refused.split(|c: char| !c.is_ascii_alphanumeric() && c != '_').collect();
-    asked.iter().filter(|metric| words.contains(metric)).copied().collect()
 }
 
 /// What a call gave: Meta's rows by metric.

@@ -10,7 +10,7 @@ use serde_json::{Map, Value};
 use tokio::time::Instant;
 
 use super::super::formulas::interactions;
-use super::super::media::{COMMON, read_numbers, spoils_numbers};
+use super::super::numbers::{COMMON, read_numbers, spoils_numbers};
 use super::super::window::{Length, Slice, Window, last_complete_day};
 use super::super::{INSIGHTS, INSIGHTS_INSTAGRAM, NOTE};
 use super::call::{Answered, Call, Told};
@@ -202,7 +202,7 @@ async fn read_singly(ask: &Ask, whole: Slice) -> Result<Read, ToolError> {
 
 /// What is read of a post.
 fn post_fields(insights: bool) -> String {
-    let numbers = if insights { format!(",insights.metric({COMMON})") } else { String::new() };
+    let numbers = if insights { format!(",insights.metric({})", COMMON.join(",")) } else { String::new() };
     format!("id,permalink,timestamp{numbers}")
 }
 
