@@ -731,6 +731,7 @@ const FATES: &[(&str, u16, &str, usize)] = &[
     ("follows_refused", 200, "", 1),
     ("media_insights_refused", 200, "", 1),
     ("media_metrics_refused", 200, "", 1),
+    ("newest_day_late", 200, "", 1),
     ("hashtag_limit", 200, "", 1),
 ];
 

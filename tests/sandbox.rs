@@ -445,6 +445,7 @@ fn a_fault_comes_by_header_and_by_reserved_account() {
         ("follows_refused", 400, 100),
         ("media_insights_refused", 400, 100),
         ("media_metrics_refused", 400, 100),
+        ("newest_day_late", 200, 0),
         ("hashtag_limit", 400, 18),
     ];
     assert_eq!(EXPECTED.len(), FAULTS.len());

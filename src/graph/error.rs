@@ -242,6 +242,15 @@ impl GraphError {
         self.transient
     }
 
+    /// Whether it speaks of this one call, and others with the same token may well succeed: it passes, is a limit or a
+    /// refusal. Not so of tokens and permissions, nor of what a person must do.
+    #[must_use]
+    pub fn is_of_one_call(&self) -> bool {
+        use ErrorKind as K;
+        let limited = matches!(self.kind, K::RateLimited { .. } | K::Blocked);
+        limited || matches!(self.kind, K::Rejected | K::ReduceData | K::Unavailable | K::Timeout)
+    }
+
     /// Meta's code and subcode; zeros where it named none.
     #[must_use]
     pub fn codes(&self) -> (i64, i64) {

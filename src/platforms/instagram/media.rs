@@ -190,7 +190,7 @@ impl Posts {
 }
 
 /// Fields of a post, and these metrics of it.
-fn with_numbers(bare: &str, metrics: &[&str]) -> String {
+pub(super) fn with_numbers(bare: &str, metrics: &[&str]) -> String {
     format!("{bare},insights.metric({})", metrics.join(","))
 }
 

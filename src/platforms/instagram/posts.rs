@@ -21,7 +21,7 @@ use super::window::{Slice, Window, last_complete_day};
 use super::{BASIC, BASIC_INSTAGRAM, INSIGHTS, INSIGHTS_INSTAGRAM, NOTE, TRUNCATED};
 use crate::clock::rfc3339;
 use crate::credential::AccountKind;
-use crate::graph::ErrorKind;
+use crate::graph::Page;
 use crate::tool::column::moment;
 use crate::tool::money::{decimal, rate, sum};
 use crate::tool::{Answer, ArgumentError, Ask, Column, Done, Param, ParamKind, Tool, ToolError};
@@ -48,6 +48,8 @@ struct Sample {
     window: Slice,
     /// Whether there are more in the window.
     truncated: bool,
+    /// Why the rest could not be read.
+    unread: Option<&'static str>,
 }
 
 impl Sample {
@@ -58,21 +60,18 @@ impl Sample {
         let request = request.query("since", window.since.as_second().to_string());
         let list =
             Posts { request: request.query("until", window.until.as_second().to_string()), bare, metrics: COMMON };
-        let mut sample = Self { posts: Vec::new(), window, truncated: false };
+        let mut sample = Self { posts: Vec::new(), window, truncated: false, unread: None };
         let mut after = None;
         for turn in 0..PAGES {
             let limit = u32::try_from(MOST - sample.posts.len()).unwrap_or(PAGE).min(PAGE);
             let page = list.page(ask, limit, after.as_ref(), true);
             let page = match turn {
                 0 => page.await?,
-                _ => {
-                    ask.check_limit()?;
-                    match ask.in_time(page).await {
-                        None => break,
-                        Some(Err(ToolError::Graph(error))) if error.kind == ErrorKind::Timeout => break,
-                        Some(page) => page?,
-                    }
-                }
+                // What was read before is answered, whatever becomes of the rest.
+                _ => match sample.next(ask, page).await? {
+                    Some(page) => page,
+                    None => break,
+                },
             };
             sample.posts.extend(page.rows);
             sample.truncated = page.next.is_some();
@@ -90,6 +89,26 @@ impl Sample {
         Ok(sample)
     }
 
+    /// A further page; `None` where its time is over, or it cannot be read and that is no fault of the token.
+    async fn next(
+        &mut self,
+        ask: &Ask,
+        page: impl Future<Output = Result<Page, ToolError>>,
+    ) -> Result<Option<Page>, ToolError> {
+        let page = match ask.check_limit() {
+            Ok(()) => ask.in_time(page).await,
+            Err(error) => Some(Err(error)),
+        };
+        match page {
+            None => Ok(None),
+            Some(Err(error)) if error.is_of_one_call() => {
+                self.unread = Some(why(&error));
+                Ok(None)
+            }
+            Some(page) => page.map(Some),
+        }
+    }
+
     /// What is to be said of the sample itself.
     fn notes(&self) -> Vec<String> {
         let mut notes = Vec::new();
@@ -97,7 +116,8 @@ impl Sample {
             notes.push("Meta gave no posts of this time: there are none, or a permission is missing".to_owned());
         }
         if self.truncated {
-            notes.push(format!("the window has more posts than the newest {} that were read", self.posts.len()));
+            let why = self.unread.map(|why| format!(", as the rest could not be: {why}")).unwrap_or_default();
+            notes.push(format!("the window has more posts than the newest {} that were read{why}", self.posts.len()));
         }
         let noted = self.posts.iter().filter(|post| !post["insights_note"].is_null());
         let (part, none): (Vec<&Value>, Vec<&Value>) = noted.partition(|post| has_numbers(post));
@@ -624,7 +644,7 @@ mod tests {
 
     fn sample(posts: Vec<Value>) -> Sample {
         let window = Slice { since: Timestamp::UNIX_EPOCH, until: Timestamp::MAX };
-        Sample { posts, window, truncated: false }
+        Sample { posts, window, truncated: false, unread: None }
     }
 
     fn reaches(ranked: &[(&Value, Option<Decimal>)]) -> Vec<String> {

@@ -4,10 +4,11 @@ use jiff::SignedDuration;
 use jiff::civil::Date;
 use serde_json::{Map, Value};
 
+use super::super::numbers::why;
 use super::super::refused::{self, ASKED_AGAIN};
 use super::super::window::{Slice, day_of};
 use super::metrics::MONTH_ONLY;
-use crate::graph::Request;
+use crate::graph::{ErrorKind, GraphError, Request};
 use crate::tool::{Ask, ToolError, column};
 
 /// Metrics that fit together, and the parameters that they share.
@@ -93,23 +94,26 @@ impl Call {
         Ok(Told { refused: refused::take_out(ask, &mut self.metrics, kind)?, ..Told::default() })
     }
 
-    /// Asks Meta.
+    /// Asks Meta. Where the call fails and others may well not, the answer is without its numbers and says so.
     ///
     /// # Errors
-    /// A refusal that is not about one of the metrics.
+    /// What stands in the way of every call: a dead token, a missing permission.
     pub async fn ask(mut self, ask: &Ask) -> Result<Answered, ToolError> {
         let mut told = self.leave_out_refused(ask)?;
         for again in 0..=ASKED_AGAIN {
             if self.metrics.is_empty() {
                 break;
             }
-            let error = match ask.graph.get(&self.request(ask)?).await {
+            let request = self.request(ask)?;
+            let asked = ask.in_time(ask.graph.get(&request)).await;
+            let error = match asked.unwrap_or(Err(GraphError::of_kind(ErrorKind::Timeout))) {
                 Ok(answer) => return Ok(Answered::of(&answer, told)),
                 Err(error) => error,
             };
             let named = refused::named(&error, &self.metrics);
             if named.is_empty() || again == ASKED_AGAIN {
-                return Err(error.into());
+                self.lose(error.into(), &mut told)?;
+                break;
             }
             for metric in &named {
                 // The window is too old for it, which another window need not be.
@@ -123,6 +127,22 @@ impl Call {
             self.metrics.retain(|metric| !named.contains(metric));
         }
         Ok(Answered { told, ..Answered::default() })
+    }
+
+    /// What is told where it is not asked, as its like failed.
+    ///
+    /// # Errors
+    /// As [`Call::ask`].
+    pub fn unasked(self, error: ToolError) -> Result<Answered, ToolError> {
+        let mut told = Told::default();
+        self.lose(error, &mut told)?;
+        Ok(Answered { told, ..Answered::default() })
+    }
+
+    fn lose(self, error: ToolError, told: &mut Told) -> Result<(), ToolError> {
+        told.keep::<()>(&self.metrics.join(", "), Err(error))?;
+        self.metrics.into_iter().for_each(|metric| add(&mut told.lost, metric));
+        Ok(())
     }
 }
 
@@ -195,9 +215,15 @@ pub struct Told {
     pub refused: Vec<&'static str>,
     /// Metrics whose window is too old.
     limited: Vec<&'static str>,
+    /// Metrics whose call failed.
+    lost: Vec<&'static str>,
+    /// Why the first call that failed did so.
+    failed: Option<ToolError>,
     notes: Vec<String>,
-    /// Whether anything came at all.
-    pub came: bool,
+    /// Whether anything else than numbers came.
+    pub answered: bool,
+    /// Whether any number came.
+    came: bool,
 }
 
 impl Told {
@@ -215,25 +241,51 @@ impl Told {
         self.note(format!("{metric} reaches back 30 days only"));
     }
 
+    /// What one call of several gave; `None`, with a note that `what` could not be read, where it failed and the others
+    /// may well not have.
+    ///
+    /// # Errors
+    /// What stands in the way of every call.
+    pub fn keep<T>(&mut self, what: &str, read: Result<T, ToolError>) -> Result<Option<T>, ToolError> {
+        match read {
+            Ok(value) => {
+                self.answered = true;
+                Ok(Some(value))
+            }
+            Err(error) if error.is_of_one_call() => {
+                self.note(format!("{what} could not be read: {}", why(&error)));
+                self.failed = self.failed.take().or(Some(error));
+                Ok(None)
+            }
+            Err(error) => Err(error),
+        }
+    }
+
     /// Takes over what another call told.
     pub fn join(&mut self, other: Self) {
         other.refused.into_iter().for_each(|metric| add(&mut self.refused, metric));
         other.limited.into_iter().for_each(|metric| add(&mut self.limited, metric));
+        other.lost.into_iter().for_each(|metric| add(&mut self.lost, metric));
         other.notes.into_iter().for_each(|note| self.note(note));
+        self.failed = self.failed.take().or(other.failed);
+        self.answered |= other.answered;
         self.came |= other.came;
     }
 
     /// Whether it says why this metric has no number.
     #[must_use]
     pub fn explains(&self, metric: &str) -> bool {
-        self.refused.contains(&metric) || self.limited.contains(&metric)
+        [&self.refused, &self.limited, &self.lost].iter().any(|told| told.contains(&metric))
     }
 
     /// The `note` of the answer; `silent` are the numbers that did not come and of which nothing else is said.
     ///
     /// # Errors
-    /// Nothing came at all, and the token is known to lack a permission: Meta answers both alike.
+    /// Calls failed, and nothing came of the others. Or no number came at all, and the token is known to lack a permission: Meta answers both alike.
     pub async fn text(mut self, ask: &Ask, silent: &[&str]) -> Result<Option<String>, ToolError> {
+        if let Some(error) = self.failed.take().filter(|_| !(self.answered || self.came)) {
+            return Err(error);
+        }
         if !self.refused.is_empty() {
             let note = format!("Meta refused {} for this account", self.refused.join(", "));
             self.note(note);
