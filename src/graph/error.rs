@@ -443,8 +443,9 @@ const PERMISSIONS: &[&str] = &[
     "instagram_branded_content_ads_brand", "instagram_branded_content_brand", "instagram_branded_content_creator",
     "instagram_business_basic", "instagram_business_content_publish", "instagram_business_manage_comments",
     "instagram_business_manage_insights", "instagram_business_manage_messages", "instagram_content_publish",
-    "instagram_manage_comments", "instagram_manage_contents", "instagram_manage_insights",
-    "instagram_manage_messages", "instagram_shopping_tag_products", "leads_retrieval", "pages_manage_ads",
+    "instagram_manage_comments", "instagram_manage_contents", "instagram_manage_engagement",
+    "instagram_manage_insights", "instagram_manage_messages", "instagram_manage_upcoming_events",
+    "instagram_shopping_tag_products", "leads_retrieval", "pages_manage_ads",
     "pages_manage_metadata", "pages_messaging", "pages_read_engagement", "pages_read_user_content",
     "pages_show_list", "read_insights",
 ];

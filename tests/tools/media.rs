@@ -706,6 +706,12 @@ async fn near_metas_limit_questions_of_several_calls_are_not_begun() {
         ("get_story_report", json!({})),
         ("compare_businesses", json!({"usernames": "a,b"})),
         ("list_unanswered_comments", json!({"media_ids": ["1", "2"]})),
+        ("list_hashtag_media", json!({"hashtag": "tea"})),
+        ("search_catalog_products", json!({"q": "tea"})),
+        ("list_conversations", json!({})),
+        ("get_conversation", json!({"conversation_id": "1"})),
+        ("get_message_sender", json!({"sender_id": "1"})),
+        ("get_message_window", json!({"recipient_id": "1"})),
     ] {
         let came = roles.ig_refused("ig_rate_limit", tool, params).await;
         assert_eq!((came.status, came.code().as_str()), (429, "rate_limited"), "{tool}: {}", came.text);
@@ -792,4 +798,50 @@ async fn an_answer_with_something_else_in_a_list_within_it_is_metas_fault() {
         let came = roles.ig_refused("main", tool, params).await;
         assert_eq!((came.status, came.code().as_str()), (502, "meta_unavailable"), "{tool}: {}", came.text);
     }
+}
+
+#[tokio::test]
+async fn a_hashtag_that_meta_does_not_find_is_unknown_or_not_permitted() {
+    let stub = support::tools::Stub::start(|_, _| (200, json!({"data": []}).to_string())).await;
+    let roles = Fixture { graph: Some(stub.url.clone()), ..Fixture::new() }.start().await;
+    roles.keep(&sample("main")).await;
+    let came = roles.ig_refused("main", "list_hashtag_media", json!({"hashtag": "nobodys"})).await;
+    assert_eq!((came.status, came.code().as_str()), (422, "rejected_by_meta"), "{}", came.text);
+    assert!(came.message().contains("nobodys") && came.message().contains("not permitted"), "{}", came.text);
+    assert_eq!(came.json()["error"]["retryable"], false, "{}", came.text);
+}
+
+#[tokio::test]
+async fn threads_that_are_too_much_for_meta_are_asked_smaller() {
+    let stub = support::tools::Stub::start(|line, _| {
+        let message = "Please reduce the amount of data you're asking for, then retry your request";
+        match line {
+            line if line.contains("access_token") => (200, json!({"id": "1", "access_token": "EAApage"}).to_string()),
+            line if line.contains("limit=20&") || line.contains("limit=20 ") => {
+                (500, json!({"error": {"code": 1, "message": message}}).to_string())
+            }
+            _ => (200, json!({"data": [{"id": "t_1"}]}).to_string()),
+        }
+    })
+    .await;
+    let roles = Fixture { graph: Some(stub.url.clone()), ..Fixture::new() }.start().await;
+    roles.keep(&sample("main")).await;
+    let value = roles.ig("main", "list_conversations", json!({"limit": 20})).await;
+    assert_eq!(list(&value, "conversations").len(), 1, "{value}");
+    let asked: Vec<String> = stub.seen().into_iter().filter(|line| line.contains("/conversations?")).collect();
+    assert!(asked.len() == 2 && asked[1].contains("limit=10"), "{asked:?}");
+}
+
+#[tokio::test]
+async fn without_its_page_a_facebook_login_cannot_message() {
+    let roles = roles().await;
+    let mut body = sample("pageless");
+    body.as_object_mut().unwrap().remove("facebook_page_id");
+    roles.keep(&body).await;
+    let connected = roles.ig("main", "get_connection_status", json!({})).await;
+    assert_eq!((&connected["can_message"], &connected["can_publish"]), (&json!(true), &json!(true)));
+    let pageless = roles.ig("pageless", "get_connection_status", json!({})).await;
+    assert_eq!((&pageless["can_message"], &pageless["can_publish"]), (&json!(false), &json!(true)));
+    let came = roles.ig_refused("pageless", "list_conversations", json!({})).await;
+    assert_eq!(came.code(), "missing_account", "{}", came.text);
 }

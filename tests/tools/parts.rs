@@ -152,3 +152,25 @@ async fn where_nothing_came_or_the_token_is_dead_there_is_no_answer() {
         }
     }
 }
+
+#[tokio::test]
+async fn a_permission_that_meta_names_is_the_one_that_is_told() {
+    let needs: BTreeSet<&str> = all()
+        .flat_map(|(_, tool)| tool.needs.iter().chain(tool.needs_instagram))
+        .flat_map(|any| any.iter().copied())
+        .collect();
+    let names: Vec<&str> = needs.into_iter().collect();
+    let (asked, named) = (std::sync::atomic::AtomicUsize::new(0), names.clone());
+    let stub = Stub::start(move |_, _| {
+        let name = named[asked.fetch_add(1, std::sync::atomic::Ordering::Relaxed)];
+        let message = format!("(#200) Requires {name} permission");
+        (403, json!({"error": {"code": 200, "message": message, "type": "OAuthException"}}).to_string())
+    })
+    .await;
+    let roles = on(&stub).await;
+    for name in names {
+        let came = roles.ig_refused("main", "get_profile", json!({})).await;
+        assert_eq!(came.code(), "missing_permission", "{}", came.text);
+        assert!(came.message().contains(name), "{name}: {}", came.text);
+    }
+}

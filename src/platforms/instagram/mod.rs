@@ -109,7 +109,7 @@ const ENGAGEMENT: &[&[&str]] = &[&["instagram_basic"], PAGE, &["instagram_manage
 const EVENTS: &[&[&str]] = &[&["instagram_basic"], PAGE, &["instagram_manage_upcoming_events"]];
 const SHOPPING: &[&[&str]] =
     &[&["instagram_basic"], PAGE, &["catalog_management"], &["instagram_shopping_tag_products"]];
-const WEBHOOKS: &[&[&str]] = &[&["instagram_basic"], &["pages_manage_metadata"]];
+const WEBHOOKS: &[&[&str]] = &[&["instagram_basic"], PAGE, &["pages_manage_metadata"]];
 /// Those of messages.
 const MESSAGES: &[&[&str]] = &[&["instagram_basic"], PAGE, &["instagram_manage_messages"], &["pages_manage_metadata"]];
 const MESSAGES_INSTAGRAM: &[&[&str]] = &[&["instagram_business_basic"], &["instagram_business_manage_messages"]];

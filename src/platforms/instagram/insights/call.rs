@@ -281,7 +281,8 @@ impl Told {
     /// The `note` of the answer; `silent` are the numbers that did not come and of which nothing else is said.
     ///
     /// # Errors
-    /// Calls failed, and nothing came of the others. Or no number came at all, and the token is known to lack a permission: Meta answers both alike.
+    /// Calls failed, and nothing came of the others. Or no number came at all, and the token is known to lack a
+    /// permission: Meta answers both alike.
     pub async fn text(mut self, ask: &Ask, silent: &[&str]) -> Result<Option<String>, ToolError> {
         if let Some(error) = self.failed.take().filter(|_| !(self.answered || self.came)) {
             return Err(error);

@@ -60,8 +60,8 @@ pub const GET_ACCOUNT_INSIGHTS_BREAKDOWN: Tool = Tool::read("get_account_insight
         "parts",
         &[
             Column::text("key").made().about(
-                "by format POST, CAROUSEL, REEL, STORY or AD; by follow_type FOLLOWER, NON_FOLLOWER or UNKNOWN; by button \
-                 Meta's word, as EMAIL",
+                "by format POST, CAROUSEL, REEL, STORY or AD; by follow_type FOLLOWER, NON_FOLLOWER or UNKNOWN; by \
+                 button Meta's word, as EMAIL",
             ),
             Column::count("value").made(),
             Column::percent("share_pct").made().about("100 × value ÷ total"),
