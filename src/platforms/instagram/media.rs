@@ -259,8 +259,8 @@ fn get_media(ask: Ask) -> BoxFuture<'static, Result<Done, ToolError>> {
     Box::pin(async move {
         let (id, kind) = match wanted(&ask)? {
             Wanted::Id(id) => {
-                let kind = known_kind(&ask, &id).unwrap_or_default();
-                (id, kind)
+                let kind = known_kind(&ask, &id);
+                (id, kind.unwrap_or_default())
             }
             Wanted::Shortcode(code) => find_by_shortcode(&ask, &code).await?,
         };
@@ -273,10 +273,8 @@ fn get_media(ask: Ask) -> BoxFuture<'static, Result<Done, ToolError>> {
 
 /// The metrics of a post in full, by its kind; those of a plain post where that is not known.
 fn metrics_of(kind: &Value) -> Vec<&'static str> {
-    let product = match kind["media_product_type"].as_str() {
-        Some(product @ ("REELS" | "STORY")) => product,
-        _ => "FEED",
-    };
+    let known = kind["media_product_type"].as_str().filter(|product| matches!(*product, "REELS" | "STORY"));
+    let product = known.unwrap_or("FEED");
     let all = COMMON.iter().chain(&[AVG_WATCH, TOTAL_WATCH, SKIP_RATE]);
     let fits = |metric: &&&str| NUMBERS.iter().any(|number| number.metric == **metric && number.on.contains(&product));
     all.filter(fits).copied().collect()
@@ -407,7 +405,7 @@ fn remember_kind(ask: &Ask, id: &str, raw: &Value) {
 /// Metrics in a call of their own: they fail for posts that were not shared.
 const SHARED: [&str; 2] = ["facebook_views", "crossposted_views"];
 /// Steps of a story's viewers, by the breakdown of `navigation`.
-pub(super) const STEPS: [(&str, &str); 4] =
+pub(super) const TAPS: [(&str, &str); 4] =
     [("taps_forward", "tap_forward"), ("taps_back", "tap_back"), ("exits", "tap_exit"), ("swipes", "swipe_forward")];
 
 /// The breakdown that tells them.
@@ -715,7 +713,7 @@ pub(super) fn read_steps(raw: &mut Value, metric: &Value) {
     let steps = metric.pointer("/total_value/breakdowns/0/results").and_then(Value::as_array);
     for step in steps.into_iter().flatten() {
         let key = step["dimension_values"][0].as_str().unwrap_or_default().to_ascii_lowercase();
-        if let Some((name, _)) = STEPS.iter().find(|(_, known)| *known == key) {
+        if let Some((name, _)) = TAPS.iter().find(|(_, known)| *known == key) {
             raw[*name] = step["value"].clone();
         }
     }

@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 use super::formulas::{
     engagement_rate, format, interactions, median, metric, or_null, ratio, rounded, save_rate, share_rate,
 };
-use super::insights::{online_by_hour, views_by_format};
+use super::insights::{SINCE_COLUMN, UNTIL_COLUMN, online_by_hour, views_by_format};
 use super::media::{LINKS, Posts, URLS, media_row};
 use super::numbers::{COMMON, has_numbers, why};
 use super::window::{Slice, Window, last_complete_day};
@@ -33,8 +33,6 @@ const PAGE: u32 = 50;
 /// Pages that are read at most: Meta's may be short, or empty in the middle.
 const PAGES: usize = 8;
 
-const SINCE: Column = Column::time("since").made();
-const UNTIL: Column = Column::time("until").made();
 const SAMPLE: Column = Column::count("sample").made().about("posts that the answer stands on");
 
 /// A tool that reads the account's posts with their numbers.
@@ -223,7 +221,7 @@ pub(super) const GET_TOP_POSTS: Tool = of_posts("get_top_posts")
         URLS,
     ])
     .example(r#"{"days":30,"by":"engagement_rate","limit":3}"#)
-    .list("media", RANKED, &[SINCE, UNTIL, SAMPLE, TRUNCATED, NOTE])
+    .list("media", RANKED, &[SINCE_COLUMN, UNTIL_COLUMN, SAMPLE, TRUNCATED, NOTE])
     .run(get_top_posts);
 
 /// The value that posts are ranked by.
@@ -315,7 +313,7 @@ pub(super) const GET_CONTENT_MIX: Tool = of_posts("get_content_mix")
             Column::count("shares_sum").made(),
             Column::percent("account_views_share_pct").made().about("of the account's views, old posts' too"),
         ],
-        &[SINCE, UNTIL, SAMPLE, TRUNCATED, NOTE],
+        &[SINCE_COLUMN, UNTIL_COLUMN, SAMPLE, TRUNCATED, NOTE],
     )
     .run(get_content_mix);
 
@@ -420,7 +418,7 @@ pub(super) const GET_BEST_TIME_TO_POST: Tool = of_posts("get_best_time_to_post")
             Column::ratio("score").made().about("0.7 × slot_index + 0.3 × online_index"),
             Column::text("confidence").made().about("low, medium or high, by the number of posts"),
         ],
-        &[SINCE, UNTIL, SAMPLE, TRUNCATED, NOTE],
+        &[SINCE_COLUMN, UNTIL_COLUMN, SAMPLE, TRUNCATED, NOTE],
     )
     .run(get_best_time_to_post);
 
@@ -560,7 +558,7 @@ pub(super) const GET_HASHTAG_PERFORMANCE: Tool = of_posts("get_hashtag_performan
             Column::percent("median_engagement_rate").made(),
             Column::time("last_used").made(),
         ],
-        &[SINCE, UNTIL, SAMPLE, TRUNCATED, NOTE],
+        &[SINCE_COLUMN, UNTIL_COLUMN, SAMPLE, TRUNCATED, NOTE],
     )
     .run(get_hashtag_performance);
 
