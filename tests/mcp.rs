@@ -775,6 +775,8 @@ const FATES: &[(&str, u16, &str, usize)] = &[
     ("views_refused", 200, "", 1),
     ("follows_refused", 200, "", 1),
     ("media_insights_refused", 200, "", 1),
+    ("media_metrics_refused", 200, "", 1),
+    ("newest_day_late", 200, "", 1),
     ("hashtag_limit", 200, "", 1),
 ];
 

@@ -444,6 +444,8 @@ fn a_fault_comes_by_header_and_by_reserved_account() {
         ("views_refused", 400, 100),
         ("follows_refused", 400, 100),
         ("media_insights_refused", 400, 100),
+        ("media_metrics_refused", 400, 100),
+        ("newest_day_late", 200, 0),
         ("hashtag_limit", 400, 18),
     ];
     assert_eq!(EXPECTED.len(), FAULTS.len());
@@ -459,7 +461,9 @@ fn a_fault_comes_by_header_and_by_reserved_account() {
     for (fault, (name, status, code)) in FAULTS.iter().zip(EXPECTED) {
         assert_eq!(fault.name, *name);
         let instagram = |account: &str| match *name {
-            "media_insights_refused" => format!("{account}/media?fields=id,insights.metric(views)"),
+            "media_insights_refused" | "media_metrics_refused" => {
+                format!("{account}/media?fields=id,insights.metric(views)")
+            }
             "follows_refused" => format!("{account}/insights?metric=follower_count&period=day"),
             "hashtag_limit" => format!("ig_hashtag_search?user_id={account}&q=tea"),
             _ => format!("{account}/insights?metric=views&period=day&metric_type=total_value"),

@@ -2,6 +2,8 @@
 
 #[path = "tools/media.rs"]
 mod media;
+#[path = "tools/parts.rs"]
+mod parts;
 mod support;
 
 use std::collections::{BTreeSet, HashSet};
@@ -741,6 +743,70 @@ async fn the_sum_of_new_followers_reaches_back_thirty_days_and_the_change_of_the
 }
 
 #[tokio::test]
+async fn a_sum_names_the_days_that_it_lacks_wherever_it_stands() {
+    let roles = roles().await;
+    keep_faulty(&roles, "newest_day_late").await;
+    let client = "newest_day_late";
+    let week = json!({"metrics": "follower_count", "days": 7});
+    let whole = roles.ig("main", "get_account_insights_by_day", week.clone()).await;
+    let six: i64 = list(&whole, "days")[..6].iter().map(|row| row["follower_count"].as_i64().unwrap()).sum();
+    let says = |value: &Value| {
+        let note = value["note"].as_str().unwrap_or_else(|| panic!("{value}"));
+        assert!(note.contains("no follower_count of 2026-11-19, and the sum is without it"), "{value}");
+    };
+    let params = json!({"metrics": "follower_count", "period": "week"});
+    let totals = roles.ig(client, "get_account_insights", params).await;
+    assert_eq!(totals["follower_count"], six);
+    says(&totals);
+    let report = roles.ig(client, "get_account_report", json!({"period": "week"})).await;
+    assert_eq!(report["new_followers"], six);
+    says(&report);
+    let growth = roles.ig(client, "get_follower_growth", json!({"days": 7})).await;
+    assert_eq!((&growth["gained"], &list(&growth, "days")[6]["new_followers"]), (&json!(six), &Value::Null));
+    says(&growth);
+    let compared = roles.ig(client, "compare_periods", week).await;
+    assert_eq!(list(&compared, "metrics")[0]["current"], six);
+    says(&compared);
+}
+
+#[tokio::test]
+async fn an_old_name_is_divided_as_its_successor_and_labelled() {
+    let roles = roles().await;
+    for (old, now) in [
+        ("impressions", "views"),
+        ("plays", "views"),
+        ("video_views", "views"),
+        ("engagement", "total_interactions"),
+        ("saved", "saves"),
+    ] {
+        let value = roles.ig("main", "get_account_insights_breakdown", json!({ "metric": old })).await;
+        let same = roles.ig("main", "get_account_insights_breakdown", json!({ "metric": now })).await;
+        assert_eq!((&value["metric"], &value["source"]), (&json!(old), &json!(now)));
+        assert_eq!((&value["parts"], &value["total"]), (&same["parts"], &same["total"]));
+        assert!(value["note"].as_str().unwrap().contains(&format!("removed {old}")), "{value}");
+        assert_eq!((&same["source"], &same["note"]), (&Value::Null, &Value::Null));
+    }
+}
+
+#[tokio::test]
+async fn every_answer_of_insights_says_its_window() {
+    let roles = roles().await;
+    for (tool, params) in [
+        ("get_follower_growth", json!({"days": 1})),
+        ("compare_periods", json!({"days": 1})),
+        ("get_online_followers", json!({"days": 1})),
+    ] {
+        let value = roles.ig("main", tool, params).await;
+        let date = if tool == "get_online_followers" { "2026-11-17" } else { "2026-11-19" };
+        assert_eq!((&value["date"], value["provisional"].is_boolean()), (&json!(date), true), "{tool}: {value}");
+        let week = roles.ig("main", tool, json!({"days": 7})).await;
+        assert_eq!(week["date"], Value::Null, "{tool}");
+    }
+    let days = roles.ig("main", "get_account_insights_by_day", json!({"days": 7})).await;
+    assert_eq!((&days["since"], &days["until"]), (&json!("2026-11-13T08:00:00Z"), &json!("2026-11-20T08:00:00Z")));
+}
+
+#[tokio::test]
 async fn parts_of_a_metric_are_one_call_with_shares_of_its_total() {
     let roles = roles().await;
     for (params, metric, keys) in [
@@ -993,8 +1059,8 @@ async fn a_report_that_one_number_or_post_spoils_is_read_call_by_call() {
     let main = roles.ig("main", "get_account_report", week.clone()).await;
     keep_faulty(&roles, "views_refused").await;
     let (value, calls) = roles.counted("views_refused", "get_account_report", week.clone()).await;
-    // The whole, the series, followers, totals twice, posts, and their numbers in a batch.
-    assert_eq!(calls, 1 + 1 + 1 + 2 + 1 + 1, "{:?}", roles.graph_seen.calls());
+    // The whole, the series, followers, totals twice, and posts with their numbers.
+    assert_eq!(calls, 1 + 1 + 1 + 2 + 1, "{:?}", roles.graph_seen.calls());
     assert_eq!(value["views"], Value::Null);
     for name in ["reach", "likes", "followers", "new_followers", "posts_published", "top_post_id", "engagement_rate"] {
         assert_eq!(value[name], main[name], "{name}");
@@ -1380,9 +1446,9 @@ async fn numbers_of_many_posts_are_few_batches_and_a_bad_one_costs_only_its_own(
     let (gone, old) = (json!("17903000000001000"), &all.last().unwrap()["id"]);
     let wanted: Vec<&Value> = newest.iter().copied().chain([&gone, old]).collect();
     let (value, calls) = roles.counted("main", "get_media_insights", json!({ "media_ids": wanted })).await;
-    // Two questions for each post and a third for a reel; the post that is not there has no kind, and so none.
+    // One question for each post and two more for a reel; the post that is not there has no kind, and so none.
     let reels = all.iter().take(48).filter(|row| row["format"] == "REEL").count();
-    let batches = (2 * 49 + reels).div_ceil(50);
+    let batches = (49 + 2 * reels).div_ceil(50);
     assert_eq!(calls, 1 + batches as u64, "50 kinds in one, then the numbers: {:?}", roles.graph_seen.calls());
     assert_eq!(value["next_cursor"], Value::Null);
     let came: Vec<&Value> = rows(&value).iter().map(|row| &row["media_id"]).collect();

@@ -242,6 +242,15 @@ impl GraphError {
         self.transient
     }
 
+    /// Whether it speaks of this one call, and others with the same token may well succeed: it passes, is a limit or a
+    /// refusal. Not so of tokens and permissions, nor of what a person must do.
+    #[must_use]
+    pub fn is_of_one_call(&self) -> bool {
+        use ErrorKind as K;
+        let limited = matches!(self.kind, K::RateLimited { .. } | K::Blocked);
+        limited || matches!(self.kind, K::Rejected | K::ReduceData | K::Unavailable | K::Timeout)
+    }
+
     /// Meta's code and subcode; zeros where it named none.
     #[must_use]
     pub fn codes(&self) -> (i64, i64) {
@@ -434,8 +443,9 @@ const PERMISSIONS: &[&str] = &[
     "instagram_branded_content_ads_brand", "instagram_branded_content_brand", "instagram_branded_content_creator",
     "instagram_business_basic", "instagram_business_content_publish", "instagram_business_manage_comments",
     "instagram_business_manage_insights", "instagram_business_manage_messages", "instagram_content_publish",
-    "instagram_manage_comments", "instagram_manage_contents", "instagram_manage_insights",
-    "instagram_manage_messages", "instagram_shopping_tag_products", "leads_retrieval", "pages_manage_ads",
+    "instagram_manage_comments", "instagram_manage_contents", "instagram_manage_engagement",
+    "instagram_manage_insights", "instagram_manage_messages", "instagram_manage_upcoming_events",
+    "instagram_shopping_tag_products", "leads_retrieval", "pages_manage_ads",
     "pages_manage_metadata", "pages_messaging", "pages_read_engagement", "pages_read_user_content",
     "pages_show_list", "read_insights",
 ];

@@ -193,7 +193,6 @@ struct Inner {
     places: Mutex<HashMap<String, Arc<Semaphore>>>,
     usage: Mutex<usage::Book>,
     warned: Mutex<HashSet<String>>,
-    served: Mutex<Option<String>>,
     stats: Stats,
 }
 
@@ -225,7 +224,6 @@ impl Graph {
             places: Mutex::default(),
             usage: Mutex::default(),
             warned: Mutex::default(),
-            served: Mutex::default(),
             stats: Stats::default(),
         })))
     }
@@ -249,12 +247,6 @@ impl Graph {
     #[must_use]
     pub fn stats(&self) -> &Stats {
         &self.0.stats
-    }
-
-    /// The version that the newest answer was served by, as `v26.0`. Meta serves an expired version by another one.
-    #[must_use]
-    pub fn served_version(&self) -> Option<String> {
-        lock(&self.0.served).clone()
     }
 }
 
@@ -623,12 +615,6 @@ impl Session {
         let inner = &self.graph.0;
         lock(&inner.usage).note(&self.caller.key, headers, inner.clock.now());
         let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
-        if let Some(version) = text("facebook-api-version").filter(|version| version.len() <= 16) {
-            let mut served = lock(&inner.served);
-            if served.as_deref() != Some(version) {
-                *served = Some(version.to_owned());
-            }
-        }
         if let Some(warning) = text("x-ad-api-version-warning") {
             let warning: String = warning.chars().take(256).collect();
             let mut warned = lock(&inner.warned);

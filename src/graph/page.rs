@@ -67,7 +67,7 @@ impl Page {
     }
 
     /// The same for lists that have cursors and never a `next`: business discovery's media and hashtags (Meta, 2026).
-    /// They do not show their end: the caller stops at a short page or at a cursor that it has seen.
+    /// They do not show their end: the caller stops at a page without a new id.
     ///
     /// # Errors
     ///

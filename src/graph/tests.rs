@@ -383,19 +383,18 @@ async fn headers_tell_usage_version_and_warning() {
     let business = r#"{"1":[{"type":"instagram","call_count":100,"estimated_time_to_regain_access":3}]}"#;
     let meta = Meta::start(move |_| {
         let reply = with("x-business-use-case-usage", business, refusal(400, 80002));
-        with("facebook-api-version", "v26.0", with("x-ad-api-version-warning", "auto-upgraded", reply))
+        with("x-ad-api-version-warning", "auto-upgraded", reply)
     })
     .await;
     let graph = meta.graph();
     let session = graph.session(caller());
-    assert_eq!((session.usage(), graph.served_version()), (None, None));
+    assert_eq!(session.usage(), None);
     for _ in 0..2 {
         let error = session.get(&me()).await.unwrap_err();
         assert_eq!(error.kind, ErrorKind::RateLimited { retry_after: Some(Duration::from_secs(180)) });
     }
     assert_eq!(session.usage().unwrap().highest_pct, 100.0);
     assert_eq!(graph.session(Caller { key: "clientb".to_owned(), ..caller() }).usage(), None);
-    assert_eq!(graph.served_version().as_deref(), Some("v26.0"));
     assert_eq!(lock(&graph.0.warned).len(), 1);
 }
 

@@ -11,7 +11,7 @@ use tokio::time::timeout_at;
 
 use super::ask::Needs;
 use super::{ArgumentError, Ask, Position, ToolError};
-use crate::graph::{Cursor, ErrorKind, GraphError, Page, Request};
+use crate::graph::{Cursor, ErrorKind, GraphError, Page, Request, Session};
 
 /// The fewest rows of a page that are worth asking for when Meta wants to give less.
 const ROWS_LEAST: u32 = 5;
@@ -30,8 +30,26 @@ impl Ask {
         from: Option<&Cursor>,
         instead: &'static str,
     ) -> Result<Page, ToolError> {
-        let limit = self.args.int("limit").and_then(|limit| u32::try_from(limit).ok()).unwrap_or(ROWS_LEAST);
-        self.page_of(limit, request, from, instead).await
+        self.page_by(&self.graph, request, from, instead).await
+    }
+
+    /// The same with another token than the account's, as a Page's own.
+    ///
+    /// # Errors
+    /// As [`Ask::page`].
+    pub async fn page_by(
+        &self,
+        graph: &Session,
+        request: &Request,
+        from: Option<&Cursor>,
+        instead: &'static str,
+    ) -> Result<Page, ToolError> {
+        Ok(Page::from_value(smaller(graph, self.limit(), request, from, instead).await?)?)
+    }
+
+    /// The argument `limit`.
+    fn limit(&self) -> u32 {
+        self.args.int("limit").and_then(|limit| u32::try_from(limit).ok()).unwrap_or(ROWS_LEAST)
     }
 
     /// The same with a `limit` of the tool's own.
@@ -45,8 +63,7 @@ impl Ask {
         from: Option<&Cursor>,
         instead: &'static str,
     ) -> Result<Page, ToolError> {
-        let answer = self.smaller(limit, request, from, instead).await?;
-        Ok(Page::from_value(answer)?)
+        Ok(Page::from_value(smaller(&self.graph, limit, request, from, instead).await?)?)
     }
 
     /// The same of a list that has cursors and never a `next`, as tags and hashtags (Meta, 2026). Gives the rows that
@@ -60,8 +77,8 @@ impl Ask {
         from: Option<&(Position, Cursor)>,
         instead: &'static str,
     ) -> Result<(Vec<Value>, Option<String>), ToolError> {
-        let limit = self.args.int("limit").and_then(|limit| u32::try_from(limit).ok()).unwrap_or(ROWS_LEAST);
-        let answer = self.smaller(limit, request, from.map(|(_, cursor)| cursor), instead).await?;
+        let after = from.map(|(_, cursor)| cursor);
+        let answer = smaller(&self.graph, self.limit(), request, after, instead).await?;
         Ok(self.new_rows(Page::from_value_without_next(answer)?, from.map(|(position, _)| position)))
     }
 
@@ -73,31 +90,6 @@ impl Ask {
         let after = page.next.filter(|_| !rows.is_empty());
         let next = self.next_cursor(after, Some((seen.encode(), String::new())));
         (rows, next)
-    }
-
-    async fn smaller(
-        &self,
-        mut limit: u32,
-        request: &Request,
-        from: Option<&Cursor>,
-        instead: &'static str,
-    ) -> Result<Value, ToolError> {
-        loop {
-            let mut sized = request.clone().query("limit", limit.to_string());
-            if let Some(cursor) = from {
-                sized = sized.query("after", cursor.as_str());
-            }
-            match self.graph.get(&sized).await {
-                Err(error) if error.kind == ErrorKind::ReduceData && limit > ROWS_LEAST => {
-                    limit = ROWS_LEAST.max(limit / 2);
-                }
-                Err(refusal) if refusal.kind == ErrorKind::ReduceData => {
-                    return Err(ToolError::TooMuch { instead, refusal });
-                }
-                Err(error) => return Err(stale(error, from.is_some())),
-                Ok(answer) => return Ok(answer),
-            }
-        }
     }
 
     /// `work`, or `None` where the call's time is so nearly over that what was read before should be answered now.
@@ -122,6 +114,32 @@ impl Ask {
         match self.missing_of(needs, needs_instagram).await {
             missing if missing.is_empty() => Ok(()),
             missing => Err(ToolError::MissingPermission(missing.join(", "))),
+        }
+    }
+}
+
+/// Asks for so many rows, and for fewer where Meta refuses so much data.
+async fn smaller(
+    graph: &Session,
+    mut limit: u32,
+    request: &Request,
+    from: Option<&Cursor>,
+    instead: &'static str,
+) -> Result<Value, ToolError> {
+    loop {
+        let mut sized = request.clone().query("limit", limit.to_string());
+        if let Some(cursor) = from {
+            sized = sized.query("after", cursor.as_str());
+        }
+        match graph.get(&sized).await {
+            Err(error) if error.kind == ErrorKind::ReduceData && limit > ROWS_LEAST => {
+                limit = ROWS_LEAST.max(limit / 2);
+            }
+            Err(refusal) if refusal.kind == ErrorKind::ReduceData => {
+                return Err(ToolError::TooMuch { instead, refusal });
+            }
+            Err(error) => return Err(stale(error, from.is_some())),
+            Ok(answer) => return Ok(answer),
         }
     }
 }

@@ -546,6 +546,18 @@ pub enum ToolError {
     Fault(&'static str),
 }
 
+impl ToolError {
+    /// Whether it speaks of one call of several, whose answers stand without it.
+    #[must_use]
+    pub fn is_of_one_call(&self) -> bool {
+        match self {
+            Self::Graph(error) => error.is_of_one_call(),
+            Self::NearLimit(_) | Self::TooMuch { .. } => true,
+            _ => false,
+        }
+    }
+}
+
 /// A file of the facts that the project was built from; `None`, said once, where they are not there.
 #[cfg(test)]
 pub(crate) fn shared_file(path: &str) -> Result<String, ()> {

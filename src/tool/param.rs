@@ -424,11 +424,7 @@ impl Args {
     #[must_use]
     pub fn moment(&self, name: &str, zone: &TimeZone, whole: bool) -> Option<Timestamp> {
         let text = self.text(name)?;
-        let Ok(day) =
-            text.parse::<Date>().map_err(|_| ()).and_then(|day| if text.len() == 10 { Ok(day) } else { Err(()) })
-        else {
-            return text.parse().ok();
-        };
+        let Some(day) = text.parse::<Date>().ok().filter(|_| text.len() == 10) else { return text.parse().ok() };
         let day = if whole { day.tomorrow().ok()? } else { day };
         zone.to_timestamp(day.at(0, 0, 0, 0)).ok()
     }

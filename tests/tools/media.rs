@@ -521,6 +521,180 @@ async fn posts_whose_numbers_fail_the_list_are_read_one_by_one_and_missing_permi
 }
 
 #[tokio::test]
+async fn a_metric_that_meta_refuses_of_a_post_costs_only_itself() {
+    let roles = roles().await;
+    roles.keep(&with("narrow", json!({"access_token": sandbox::NARROW_INSIGHTS_TOKEN}))).await;
+    let main = roles.ig("main", "get_recent_media", json!({"limit": 20})).await;
+    let (list, calls) = roles.counted("narrow", "get_recent_media", json!({"limit": 20})).await;
+    assert_eq!(
+        calls,
+        5,
+        "the list, bare, all, then without views, then without shares: {:?}",
+        roles.graph_seen.calls()
+    );
+    let lacks = |format: &Value, name: &str| match name {
+        "views" => format == "IMAGE" || format == "CAROUSEL",
+        "shares" => format == "IMAGE",
+        _ => false,
+    };
+    let notes = |format: &str| match format {
+        "IMAGE" => json!("Meta refused views, shares for this kind of post"),
+        "CAROUSEL" => json!("Meta refused views for this kind of post"),
+        _ => Value::Null,
+    };
+    for (row, whole) in rows(&list).iter().zip(rows(&main)) {
+        for (name, value) in whole.as_object().unwrap() {
+            match name.as_str() {
+                "insights_note" => assert_eq!(row[name], notes(row["format"].as_str().unwrap()), "{row}"),
+                _ if lacks(&row["format"], name) => assert_eq!(row[name], Value::Null, "{name} of {row}"),
+                _ => assert_eq!(&row[name], value, "{name} of {row}"),
+            }
+        }
+    }
+    let (again, calls) = roles.counted("narrow", "get_recent_media", json!({"limit": 20})).await;
+    assert_eq!((calls, &again), (3, &list), "what is refused is remembered");
+    let of = |format: &str| rows(&list).iter().find(|row| row["format"] == format).unwrap()["id"].clone();
+    let (image, album, reel) = (of("IMAGE"), of("CAROUSEL"), of("REEL"));
+    roles.keep(&with("fresh", json!({"access_token": sandbox::NARROW_INSIGHTS_TOKEN}))).await;
+    for (client, wanted) in [("narrow", [3, 3, 2]), ("fresh", [4, 3, 2])] {
+        for (id, calls_wanted) in [&image, &album, &reel].into_iter().zip(wanted) {
+            let (post, calls) = roles.counted(client, "get_media", json!({ "media_id": id })).await;
+            assert_eq!(calls, calls_wanted, "{client}: {post}");
+            assert!(post["reach"].is_u64() && post["saved"].is_u64() && post["total_interactions"].is_u64(), "{post}");
+            assert_eq!(post["insights_note"], notes(post["format"].as_str().unwrap()), "{post}");
+            let (same, calls) = roles.counted(client, "get_media", json!({ "media_id": id })).await;
+            assert_eq!((calls, &same), (1, &post), "kind and refusals are remembered");
+        }
+    }
+    roles.keep(&with("third", json!({"access_token": sandbox::NARROW_INSIGHTS_TOKEN}))).await;
+    for client in ["narrow", "third"] {
+        let value = roles.ig(client, "get_media_insights", json!({"media_ids": [image, album, reel]})).await;
+        for row in rows(&value) {
+            assert!(row["reach"].is_u64() && row["likes"].is_u64() && row["reposts"].is_u64(), "{row}");
+            assert_eq!(row["shares"].is_null(), row["format"] == "IMAGE", "{row}");
+            assert_eq!(row["insights_note"], notes(row["format"].as_str().unwrap()), "{row}");
+        }
+        let one = roles.ig(client, "get_media_insights", json!({ "media_id": image })).await;
+        assert_eq!(one, rows(&value)[0]);
+    }
+    let top = roles.ig("narrow", "get_top_posts", json!({"days": 60, "by": "reach", "limit": 25})).await;
+    let whole = roles.ig("main", "get_top_posts", json!({"days": 60, "by": "reach", "limit": 25})).await;
+    assert_eq!(ids(&top), ids(&whole), "nothing but views and shares is lost");
+    assert!(top["note"].as_str().unwrap().contains("posts lack numbers: Meta refused views"), "{top}");
+}
+
+#[tokio::test]
+async fn old_names_of_a_posts_numbers_are_served_from_their_successor_and_labelled() {
+    let roles = roles().await;
+    let page = roles.ig("main", "get_recent_media", json!({"limit": 1})).await;
+    let old = "plays,video_views,impressions,engagement,saves,reach";
+    let params = json!({"media_ids": ids(&page), "metrics": old});
+    let value = roles.ig("main", "get_media_insights", params).await;
+    let (row, now) = (&rows(&value)[0], &rows(&page)[0]);
+    for (name, source) in [
+        ("plays", "views"),
+        ("video_views", "views"),
+        ("impressions", "views"),
+        ("engagement", "total_interactions"),
+        ("saves", "saved"),
+    ] {
+        assert_eq!((&row[name], &row[format!("{name}_source")]), (&now[source], &json!(source)), "{row}");
+        assert!(row[name].is_u64(), "{row}");
+    }
+    assert!(row["reach"].is_u64() && row["likes"].is_null(), "{row}");
+    let call = roles.graph_seen.calls().pop().unwrap();
+    assert!(call.ends_with("metric=views,reach,saved,total_interactions"), "{call}");
+    let plain = roles.ig("main", "get_media_insights", json!({"media_id": row["media_id"]})).await;
+    assert!(members(&plain).iter().all(|name| !name.ends_with("_source")), "{plain}");
+}
+
+/// A stub of Graph with posts whose insights are empty lists.
+async fn silent_posts() -> support::tools::Stub {
+    support::tools::Stub::start(|line, _| {
+        let post = |id: usize| {
+            json!({"id": format!("1790000000000000{id}"), "media_type": "IMAGE", "media_product_type": "FEED",
+                "timestamp": "2026-11-18T12:00:00+0000", "insights": {"data": []}})
+        };
+        let answer = match line {
+            line if line.contains("/insights?") => json!({"data": []}),
+            line if line.contains("/media?") || line.contains("/stories?") => json!({"data": [post(1), post(2)]}),
+            _ => post(1),
+        };
+        (200, answer.to_string())
+    })
+    .await
+}
+
+#[tokio::test]
+async fn posts_without_any_number_say_what_that_may_mean() {
+    let stub = silent_posts().await;
+    let clock = Clock::fixed(NOW.parse().unwrap());
+    let roles = Fixture { clock, graph: Some(stub.url.clone()), ..Fixture::new() }.start().await;
+    let scopes = |more: &[&str]| json!([&["instagram_basic", "pages_show_list"], more].concat());
+    roles.keep(&with("main", json!({"scopes": scopes(&["instagram_manage_insights"])}))).await;
+    roles.keep(&with("bare", json!({"scopes": scopes(&[])}))).await;
+    let causes = ["there were none", "under 100 followers", "permission is missing"];
+    for (tool, key) in [("get_recent_media", "media"), ("list_stories", "stories"), ("get_story_report", "stories")] {
+        let value = roles.ig("main", tool, json!({})).await;
+        assert_eq!(list(&value, key).len(), 2, "{tool}");
+        for row in list(&value, key) {
+            let note = row["insights_note"].as_str().unwrap_or_else(|| panic!("{tool}: {row}"));
+            assert!(row["views"].is_null() && causes.iter().all(|cause| note.contains(cause)), "{tool}: {row}");
+        }
+        let value = roles.ig("bare", tool, json!({})).await;
+        let lacks = |row: &Value| row["insights_note"] == "the token lacks instagram_manage_insights";
+        assert!(list(&value, key).iter().all(lacks), "{tool}: {value}");
+    }
+    let id = "17900000000000001";
+    for (tool, params) in [
+        ("get_media", json!({ "media_id": id })),
+        ("get_media_insights", json!({ "media_id": id })),
+        ("get_media_insights", json!({ "media_ids": [id] })),
+    ] {
+        let value = roles.ig("main", tool, params.clone()).await;
+        let row = value["media"].get(0).unwrap_or(&value);
+        assert!(causes.iter().all(|cause| row["insights_note"].as_str().unwrap().contains(cause)), "{tool}: {value}");
+        if tool == "get_media_insights" {
+            let came = roles.ig_refused("bare", tool, params).await;
+            assert_eq!((came.status, came.code().as_str()), (424, "missing_permission"), "{tool}: {}", came.text);
+        }
+    }
+    let bare = roles.ig("bare", "get_media", json!({ "media_id": id })).await;
+    assert_eq!(bare["insights_note"], "the token lacks instagram_manage_insights");
+    for tool in ["get_top_posts", "get_content_mix", "get_hashtag_performance"] {
+        let came = roles.ig_refused("bare", tool, json!({})).await;
+        assert_eq!((came.status, came.code().as_str()), (424, "missing_permission"), "{tool}: {}", came.text);
+        let value = roles.ig("main", tool, json!({})).await;
+        assert!(value["note"].as_str().unwrap().contains("2 posts have no numbers: Meta gave no numbers"), "{value}");
+    }
+}
+
+#[tokio::test]
+async fn a_post_in_full_is_asked_for_the_metrics_of_its_kind() {
+    let roles = roles().await;
+    let story = roles.graph_ids(&format!("{}/stories", sandbox::IG_ACCOUNT)).await[0].clone();
+    for calls_wanted in [3, 1] {
+        let (value, calls) = roles.counted("main", "get_media", json!({ "media_id": story })).await;
+        assert_eq!(calls, calls_wanted, "a kind that is not known is looked at first: {value}");
+        assert!(value["views"].is_u64() && value["reach"].is_u64() && value["total_interactions"].is_u64(), "{value}");
+        assert_eq!((&value["saved"], &value["insights_note"]), (&Value::Null, &Value::Null));
+    }
+    let post = roles.ig("main", "get_recent_media", json!({"limit": 30})).await;
+    let image = rows(&post).iter().find(|row| row["format"] == "IMAGE").unwrap()["id"].clone();
+    let asked = async |params: Value| {
+        let before = roles.graph_seen.calls().len() + roles.graph_seen.batched().len();
+        roles.ig("main", "get_media_insights", params).await;
+        let all: Vec<String> = roles.graph_seen.calls().into_iter().chain(roles.graph_seen.batched()).collect();
+        assert!(all.len() > before);
+        all.iter().filter(|call| call.contains("facebook_views")).count()
+    };
+    for id in [&image, &json!(story)] {
+        assert_eq!(asked(json!({ "media_id": id })).await, 0, "it fails where it was not shared");
+    }
+    assert_eq!(asked(json!({"media_id": image, "metrics": "facebook_views"})).await, 1);
+}
+
+#[tokio::test]
 async fn near_metas_limit_questions_of_several_calls_are_not_begun() {
     let roles = roles().await;
     keep_faulty(&roles, "ig_rate_limit").await;
@@ -532,6 +706,12 @@ async fn near_metas_limit_questions_of_several_calls_are_not_begun() {
         ("get_story_report", json!({})),
         ("compare_businesses", json!({"usernames": "a,b"})),
         ("list_unanswered_comments", json!({"media_ids": ["1", "2"]})),
+        ("list_hashtag_media", json!({"hashtag": "tea"})),
+        ("search_catalog_products", json!({"q": "tea"})),
+        ("list_conversations", json!({})),
+        ("get_conversation", json!({"conversation_id": "1"})),
+        ("get_message_sender", json!({"sender_id": "1"})),
+        ("get_message_window", json!({"recipient_id": "1"})),
     ] {
         let came = roles.ig_refused("ig_rate_limit", tool, params).await;
         assert_eq!((came.status, came.code().as_str()), (429, "rate_limited"), "{tool}: {}", came.text);
@@ -618,4 +798,50 @@ async fn an_answer_with_something_else_in_a_list_within_it_is_metas_fault() {
         let came = roles.ig_refused("main", tool, params).await;
         assert_eq!((came.status, came.code().as_str()), (502, "meta_unavailable"), "{tool}: {}", came.text);
     }
+}
+
+#[tokio::test]
+async fn a_hashtag_that_meta_does_not_find_is_unknown_or_not_permitted() {
+    let stub = support::tools::Stub::start(|_, _| (200, json!({"data": []}).to_string())).await;
+    let roles = Fixture { graph: Some(stub.url.clone()), ..Fixture::new() }.start().await;
+    roles.keep(&sample("main")).await;
+    let came = roles.ig_refused("main", "list_hashtag_media", json!({"hashtag": "nobodys"})).await;
+    assert_eq!((came.status, came.code().as_str()), (422, "rejected_by_meta"), "{}", came.text);
+    assert!(came.message().contains("nobodys") && came.message().contains("not permitted"), "{}", came.text);
+    assert_eq!(came.json()["error"]["retryable"], false, "{}", came.text);
+}
+
+#[tokio::test]
+async fn threads_that_are_too_much_for_meta_are_asked_smaller() {
+    let stub = support::tools::Stub::start(|line, _| {
+        let message = "Please reduce the amount of data you're asking for, then retry your request";
+        match line {
+            line if line.contains("access_token") => (200, json!({"id": "1", "access_token": "EAApage"}).to_string()),
+            line if line.contains("limit=20&") || line.contains("limit=20 ") => {
+                (500, json!({"error": {"code": 1, "message": message}}).to_string())
+            }
+            _ => (200, json!({"data": [{"id": "t_1"}]}).to_string()),
+        }
+    })
+    .await;
+    let roles = Fixture { graph: Some(stub.url.clone()), ..Fixture::new() }.start().await;
+    roles.keep(&sample("main")).await;
+    let value = roles.ig("main", "list_conversations", json!({"limit": 20})).await;
+    assert_eq!(list(&value, "conversations").len(), 1, "{value}");
+    let asked: Vec<String> = stub.seen().into_iter().filter(|line| line.contains("/conversations?")).collect();
+    assert!(asked.len() == 2 && asked[1].contains("limit=10"), "{asked:?}");
+}
+
+#[tokio::test]
+async fn without_its_page_a_facebook_login_cannot_message() {
+    let roles = roles().await;
+    let mut body = sample("pageless");
+    body.as_object_mut().unwrap().remove("facebook_page_id");
+    roles.keep(&body).await;
+    let connected = roles.ig("main", "get_connection_status", json!({})).await;
+    assert_eq!((&connected["can_message"], &connected["can_publish"]), (&json!(true), &json!(true)));
+    let pageless = roles.ig("pageless", "get_connection_status", json!({})).await;
+    assert_eq!((&pageless["can_message"], &pageless["can_publish"]), (&json!(false), &json!(true)));
+    let came = roles.ig_refused("pageless", "list_conversations", json!({})).await;
+    assert_eq!(came.code(), "missing_account", "{}", came.text);
 }

@@ -51,7 +51,7 @@ pub(super) const GET_CONNECTION_STATUS: Tool = Tool::read("get_connection_status
         Column::text("scopes").made().about("the token's permissions, comma-separated; null when not known"),
         Column::text("missing_scopes").made().about("permissions that some tool needs and the token lacks"),
         Column::flag("can_publish").made().about("null when not known"),
-        Column::flag("can_message").made().about("null when not known"),
+        Column::flag("can_message").made().about("null when not known; false without facebook_page_id"),
         Column::text("problem").made().about("what stands in the way, and what to do"),
     ])
     .of_connection(get_connection_status);
@@ -78,6 +78,8 @@ fn get_connection_status(ask: Ask) -> BoxFuture<'static, Result<Done, ToolError>
             let needs = if account.login == Login::Facebook { facebook } else { instagram };
             granted.as_ref().map(|granted| lacking(needs, granted).is_empty())
         };
+        // With Facebook Login messages are the Page's.
+        let has_inbox = account.login == Login::Instagram || account.ids.get(AccountKind::Page).is_some();
         let missing = granted.as_ref().map(|granted| {
             let offered = CATALOGUE.iter().filter(|tool| tool.login.is_none_or(|login| login == account.login));
             let all = offered.flat_map(|tool| lacking(tool.needs_of(account.login), granted));
@@ -95,7 +97,7 @@ fn get_connection_status(ask: Ask) -> BoxFuture<'static, Result<Done, ToolError>
             "scopes": granted.as_ref().map(|granted| granted.join(",")),
             "missing_scopes": missing,
             "can_publish": may(PUBLISH, PUBLISH_INSTAGRAM),
-            "can_message": may(MESSAGES, MESSAGES_INSTAGRAM),
+            "can_message": if has_inbox { may(MESSAGES, MESSAGES_INSTAGRAM) } else { Some(false) },
             "problem": problem,
         });
         Ok(Answer::Row(row).into())

@@ -18,7 +18,7 @@ use crate::graph::{GraphError, Request, Session, nested};
 use crate::tool::column::moment;
 use crate::tool::param::{CURSOR, limit};
 use crate::tool::write::{DRY_RUN, FORCE_NEW, IDEMPOTENCY_KEY, KEY, REPEATED, WAS_DRY_RUN, WOULD_SEND};
-use crate::tool::{Answer, ArgumentError, Ask, Column, Done, Found, Param, ParamKind, Tool, ToolError, Writer, stale};
+use crate::tool::{Answer, ArgumentError, Ask, Column, Done, Found, Param, ParamKind, Tool, ToolError, Writer};
 
 /// Meta lets a business write for so long after a person's last message (messaging, 2026).
 const WINDOW: SignedDuration = SignedDuration::from_hours(24);
@@ -194,6 +194,14 @@ struct Inbox {
 }
 
 impl Inbox {
+    /// The same for a read: with Facebook Login the Page's token is a call of its own.
+    async fn to_read(ask: &Ask) -> Result<Self, ToolError> {
+        if ask.account.login == Login::Facebook {
+            ask.check_limit()?;
+        }
+        Self::of(ask).await
+    }
+
     async fn of(ask: &Ask) -> Result<Self, ToolError> {
         match ask.account.login {
             Login::Instagram => Ok(Self { graph: Arc::clone(&ask.graph), owner: "me".to_owned() }),
@@ -323,11 +331,10 @@ impl Thread {
 fn list_conversations(ask: Ask) -> BoxFuture<'static, Result<Done, ToolError>> {
     Box::pin(async move {
         let after_cursor = ask.position()?.map(|(_, cursor)| cursor);
-        let inbox = Inbox::of(&ask).await?;
+        let inbox = Inbox::to_read(&ask).await?;
         let fields = format!("id,updated_time,participants,messages.limit({NEWEST}){{from,created_time}}");
-        let size = u32::try_from(ask.args.int("limit").unwrap_or(10)).unwrap_or(10);
-        let page = inbox.graph.page(&inbox.conversations(&fields)?, after_cursor.as_ref(), size).await;
-        let page = page.map_err(|error| stale(error, after_cursor.is_some()))?;
+        let threads = inbox.conversations(&fields)?;
+        let page = ask.page_by(&inbox.graph, &threads, after_cursor.as_ref(), "ask for fewer rows").await?;
         let threads = page.rows.into_iter().map(Thread::of).collect::<Result<Vec<_>, _>>()?;
         let mut note = Value::Null;
         if threads.is_empty() && after_cursor.is_none() {
@@ -343,7 +350,7 @@ fn list_conversations(ask: Ask) -> BoxFuture<'static, Result<Done, ToolError>> {
 
 fn get_conversation(ask: Ask) -> BoxFuture<'static, Result<Done, ToolError>> {
     Box::pin(async move {
-        let inbox = Inbox::of(&ask).await?;
+        let inbox = Inbox::to_read(&ask).await?;
         let id = ask.args.text("conversation_id").unwrap_or_default();
         let fields = format!("messages.limit({NEWEST}){{id,created_time,from,to,message}}");
         let wrong = |_| ArgumentError::of("conversation_id", "this is no id of list_conversations");
@@ -367,7 +374,7 @@ fn people_of(message: &Value) -> Vec<Value> {
 
 fn get_message_sender(ask: Ask) -> BoxFuture<'static, Result<Done, ToolError>> {
     Box::pin(async move {
-        let inbox = Inbox::of(&ask).await?;
+        let inbox = Inbox::to_read(&ask).await?;
         let id = ask.args.text("sender_id").unwrap_or_default();
         Ok(Answer::Row(inbox.graph.node(&Request::new("{}", &[id])?.fields(ask.fields(false))).await?).into())
     })
@@ -375,7 +382,7 @@ fn get_message_sender(ask: Ask) -> BoxFuture<'static, Result<Done, ToolError>> {
 
 fn get_message_window(ask: Ask) -> BoxFuture<'static, Result<Done, ToolError>> {
     Box::pin(async move {
-        let inbox = Inbox::of(&ask).await?;
+        let inbox = Inbox::to_read(&ask).await?;
         let person = ask.args.text("recipient_id").unwrap_or_default();
         let last = last_of(&person.into(), &inbox.newest(person).await?);
         let closes = after(last, WINDOW);

@@ -8,9 +8,11 @@ mod media;
 mod messages;
 mod moderation;
 mod more;
+mod numbers;
 mod others;
 mod posts;
 mod publish;
+mod refused;
 mod stories;
 mod window;
 
@@ -107,7 +109,7 @@ const ENGAGEMENT: &[&[&str]] = &[&["instagram_basic"], PAGE, &["instagram_manage
 const EVENTS: &[&[&str]] = &[&["instagram_basic"], PAGE, &["instagram_manage_upcoming_events"]];
 const SHOPPING: &[&[&str]] =
     &[&["instagram_basic"], PAGE, &["catalog_management"], &["instagram_shopping_tag_products"]];
-const WEBHOOKS: &[&[&str]] = &[&["instagram_basic"], &["pages_manage_metadata"]];
+const WEBHOOKS: &[&[&str]] = &[&["instagram_basic"], PAGE, &["pages_manage_metadata"]];
 /// Those of messages.
 const MESSAGES: &[&[&str]] = &[&["instagram_basic"], PAGE, &["instagram_manage_messages"], &["pages_manage_metadata"]];
 const MESSAGES_INSTAGRAM: &[&[&str]] = &[&["instagram_business_basic"], &["instagram_business_manage_messages"]];
@@ -116,3 +118,20 @@ const MESSAGES_INSTAGRAM: &[&[&str]] = &[&["instagram_business_basic"], &["insta
 const TRUNCATED: Column = Column::flag("truncated").made().about("there is more than was read");
 /// Says what was substituted, dropped or could not be had.
 const NOTE: Column = Column::text("note").made().about("what was substituted, dropped or could not be had");
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::credential::Login;
+
+    #[test]
+    fn every_tool_needs_what_its_login_needs_for_all() {
+        for tool in CATALOGUE {
+            let offers = |login: Login| tool.login.is_none_or(|only| only == login);
+            for (login, basic) in [(Login::Facebook, BASIC), (Login::Instagram, BASIC_INSTAGRAM)] {
+                let needs = tool.needs_of(login);
+                assert!(!offers(login) || basic.iter().all(|any| needs.contains(any)), "{} {login:?}", tool.name);
+            }
+        }
+    }
+}

@@ -3,7 +3,9 @@
 use futures_util::future::BoxFuture;
 use serde_json::{Value, json};
 
+use super::media::{LINKS, MEDIA_ID, URLS};
 use super::moderation::DONE;
+use super::others::CAPTION;
 use super::{BASIC, BASIC_INSTAGRAM, COMMENTS, EVENTS, SHOPPING, WEBHOOKS};
 use crate::credential::{AccountKind, Login};
 use crate::graph::{GraphError, Request};
@@ -23,11 +25,8 @@ fn edge(ask: Ask, template: &'static str) -> BoxFuture<'static, Result<Done, Too
 }
 
 const ID: Column = Column::id("id");
-const CAPTION: Column = Column::text("caption").by_strangers();
-const MEDIA_ID: Param = Param::new("media_id", ParamKind::Id, "The post's id.", "\"17900000000000001\"");
-const URLS: Param = Param::new("urls", ParamKind::Flag, "Adds links that expire within days.", "true").or("false");
-const MEDIA_URL: Column = Column::text("media_url").only_with("urls").about("signed link, expires within days");
-const THUMBNAIL_URL: Column = Column::text("thumbnail_url").only_with("urls").about("signed link of a cover");
+const MEDIA_URL: Column = LINKS[0];
+const THUMBNAIL_URL: Column = LINKS[1];
 
 pub(super) const GET_MENTION: Tool = Tool::read("get_mention", AccountKind::Instagram)
     .group("Mentions and tags")
@@ -275,38 +274,49 @@ pub(super) const SET_PRODUCT_TAGS: Tool = Tool::write("set_product_tags", Accoun
 
 pub(super) const LIST_WEBHOOK_FIELDS: Tool = Tool::read("list_webhook_fields", AccountKind::Instagram)
     .group("Webhooks")
-    .about("Which events of the account Meta sends on to the app's webhook.")
+    .about("Which events Meta sends on to the app's webhook.")
     .needs(WEBHOOKS)
     .needs_instagram(BASIC_INSTAGRAM)
     .list("fields", &[Column::text("name").made()], &[])
     .run(list_webhook_fields);
 
-/// Events that Meta can send (Instagram webhooks, 2026).
+/// Events that Meta can send (SDK specification, v26.0).
 const EVENTS_SENT: &[&str] = &[
+    "comment_poll_response",
     "comments",
+    "creator_marketplace_invited_creator_onboarding",
+    "creator_marketplace_projects",
+    "delta",
+    "follow",
     "live_comments",
     "mentions",
+    "message_edit",
     "message_reactions",
     "messages",
+    "messaging_handover",
     "messaging_optins",
     "messaging_postbacks",
     "messaging_referral",
     "messaging_seen",
+    "onboarding_welcome_message_series",
+    "share_to_story",
     "standby",
     "story_insights",
+    "story_poll_response",
+    "story_reactions",
 ];
 
 pub(super) const SET_WEBHOOK_FIELDS: Tool = Tool::write("set_webhook_fields", AccountKind::Instagram)
     .group("Webhooks")
     .about(
-        "Chooses which events of the account Meta sends to the app's webhook, in place of those before; an empty list \
-         ends it. Where they are received, as by an n8n trigger, is set at the app.",
+        "Chooses which events Meta sends to the app's webhook, in place of those before; an empty list ends it. Where \
+         they are received is set at the app.",
     )
     .needs(WEBHOOKS)
     .needs_instagram(BASIC_INSTAGRAM)
     .sets_a_state()
     .params(&[
-        Param::new("fields", ParamKind::List(&ParamKind::Word(EVENTS_SENT), 11), "The events.", "[\"comments\"]")
+        Param::new("fields", ParamKind::List(&ParamKind::Word(EVENTS_SENT), 22), "The events.", "[\"comments\"]")
             .required(),
         DRY_RUN,
     ])
@@ -374,6 +384,7 @@ fn search_catalog_products(ask: Ask) -> BoxFuture<'static, Result<Done, ToolErro
         let catalog = match ask.args.text("catalog_id") {
             Some(id) => id.to_owned(),
             None => {
+                ask.check_limit()?;
                 let request = ask.own("{}/available_catalogs")?.fields("catalog_id,catalog_name");
                 let found = ask.page_of(25, &request, None, "name catalog_id").await?.rows;
                 let name =
@@ -452,4 +463,16 @@ async fn set_webhook_fields(ask: Ask, writer: Writer) -> Result<Done, ToolError>
     };
     made["fields"] = json!(fields);
     Ok(Answer::Row(made).into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_events_are_those_of_metas_specification() {
+        let Ok(enums) = crate::tool::shared_file("graph-api/spec/_enums.json") else { return };
+        let enums: Value = serde_json::from_str(&enums).unwrap();
+        assert_eq!(enums["iggraphusersubscribed_apps_subscribed_fields_enum_param"], json!(EVENTS_SENT));
+    }
 }

@@ -14,13 +14,14 @@ use serde_json::{Value, json};
 use super::formulas::{
     engagement_rate, format, interactions, median, metric, or_null, ratio, rounded, save_rate, share_rate,
 };
-use super::insights::{online_by_hour, views_by_format};
-use super::media::{COMMON, LINKS, Posts, URLS, media_row, why_not};
+use super::insights::{SINCE_COLUMN, UNTIL_COLUMN, online_by_hour, views_by_format};
+use super::media::{LINKS, Posts, URLS, media_row};
+use super::numbers::{COMMON, has_numbers, why};
 use super::window::{Slice, Window, last_complete_day};
 use super::{BASIC, BASIC_INSTAGRAM, INSIGHTS, INSIGHTS_INSTAGRAM, NOTE, TRUNCATED};
 use crate::clock::rfc3339;
 use crate::credential::AccountKind;
-use crate::graph::ErrorKind;
+use crate::graph::Page;
 use crate::tool::column::moment;
 use crate::tool::money::{decimal, rate, sum};
 use crate::tool::{Answer, ArgumentError, Ask, Column, Done, Param, ParamKind, Tool, ToolError};
@@ -32,8 +33,6 @@ const PAGE: u32 = 50;
 /// Pages that are read at most: Meta's may be short, or empty in the middle.
 const PAGES: usize = 8;
 
-const SINCE: Column = Column::time("since").made();
-const UNTIL: Column = Column::time("until").made();
 const SAMPLE: Column = Column::count("sample").made().about("posts that the answer stands on");
 
 /// A tool that reads the account's posts with their numbers.
@@ -47,6 +46,8 @@ struct Sample {
     window: Slice,
     /// Whether there are more in the window.
     truncated: bool,
+    /// Why the rest could not be read.
+    unread: Option<&'static str>,
 }
 
 impl Sample {
@@ -57,21 +58,18 @@ impl Sample {
         let request = request.query("since", window.since.as_second().to_string());
         let list =
             Posts { request: request.query("until", window.until.as_second().to_string()), bare, metrics: COMMON };
-        let mut sample = Self { posts: Vec::new(), window, truncated: false };
+        let mut sample = Self { posts: Vec::new(), window, truncated: false, unread: None };
         let mut after = None;
         for turn in 0..PAGES {
             let limit = u32::try_from(MOST - sample.posts.len()).unwrap_or(PAGE).min(PAGE);
             let page = list.page(ask, limit, after.as_ref(), true);
             let page = match turn {
                 0 => page.await?,
-                _ => {
-                    ask.check_limit()?;
-                    match ask.in_time(page).await {
-                        None => break,
-                        Some(Err(ToolError::Graph(error))) if error.kind == ErrorKind::Timeout => break,
-                        Some(page) => page?,
-                    }
-                }
+                // What was read before is answered, whatever becomes of the rest.
+                _ => match sample.next(ask, page).await? {
+                    Some(page) => page,
+                    None => break,
+                },
             };
             sample.posts.extend(page.rows);
             sample.truncated = page.next.is_some();
@@ -82,11 +80,31 @@ impl Sample {
         }
         if sample.posts.is_empty() {
             ask.check_permission_of(BASIC, BASIC_INSTAGRAM).await?;
-        } else if needs_numbers && sample.posts.iter().all(|post| !post["insights"].is_object()) {
+        } else if needs_numbers && !sample.posts.iter().any(has_numbers) {
             ask.check_permission().await?;
         }
         sample.posts.retain(|post| published(post).is_some_and(|at| window.since <= at && at < window.until));
         Ok(sample)
+    }
+
+    /// A further page; `None` where its time is over, or it cannot be read and that is no fault of the token.
+    async fn next(
+        &mut self,
+        ask: &Ask,
+        page: impl Future<Output = Result<Page, ToolError>>,
+    ) -> Result<Option<Page>, ToolError> {
+        let page = match ask.check_limit() {
+            Ok(()) => ask.in_time(page).await,
+            Err(error) => Some(Err(error)),
+        };
+        match page {
+            None => Ok(None),
+            Some(Err(error)) if error.is_of_one_call() => {
+                self.unread = Some(why(&error));
+                Ok(None)
+            }
+            Some(page) => page.map(Some),
+        }
     }
 
     /// What is to be said of the sample itself.
@@ -96,12 +114,16 @@ impl Sample {
             notes.push("Meta gave no posts of this time: there are none, or a permission is missing".to_owned());
         }
         if self.truncated {
-            notes.push(format!("the window has more posts than the newest {} that were read", self.posts.len()));
+            let why = self.unread.map(|why| format!(", as the rest could not be: {why}")).unwrap_or_default();
+            notes.push(format!("the window has more posts than the newest {} that were read{why}", self.posts.len()));
         }
-        let silent: Vec<&Value> = self.posts.iter().filter(|post| !post["insights_note"].is_null()).collect();
-        if let Some(first) = silent.first() {
-            let why = first["insights_note"].as_str().unwrap_or_default();
-            notes.push(format!("{} posts have no numbers: {why}", silent.len()));
+        let noted = self.posts.iter().filter(|post| !post["insights_note"].is_null());
+        let (part, none): (Vec<&Value>, Vec<&Value>) = noted.partition(|post| has_numbers(post));
+        for (posts, what) in [(none, "have no numbers"), (part, "lack numbers")] {
+            if let Some(first) = posts.first() {
+                let why = first["insights_note"].as_str().unwrap_or_default();
+                notes.push(format!("{} posts {what}: {why}", posts.len()));
+            }
         }
         notes
     }
@@ -199,7 +221,7 @@ pub(super) const GET_TOP_POSTS: Tool = of_posts("get_top_posts")
         URLS,
     ])
     .example(r#"{"days":30,"by":"engagement_rate","limit":3}"#)
-    .list("media", RANKED, &[SINCE, UNTIL, SAMPLE, TRUNCATED, NOTE])
+    .list("media", RANKED, &[SINCE_COLUMN, UNTIL_COLUMN, SAMPLE, TRUNCATED, NOTE])
     .run(get_top_posts);
 
 /// The value that posts are ranked by.
@@ -291,7 +313,7 @@ pub(super) const GET_CONTENT_MIX: Tool = of_posts("get_content_mix")
             Column::count("shares_sum").made(),
             Column::percent("account_views_share_pct").made().about("of the account's views, old posts' too"),
         ],
-        &[SINCE, UNTIL, SAMPLE, TRUNCATED, NOTE],
+        &[SINCE_COLUMN, UNTIL_COLUMN, SAMPLE, TRUNCATED, NOTE],
     )
     .run(get_content_mix);
 
@@ -311,21 +333,13 @@ fn get_content_mix(ask: Ask) -> BoxFuture<'static, Result<Done, ToolError>> {
         let mut notes: Vec<String> = window.note.into_iter().chain(sample.notes()).collect();
         let (views, why) = match views {
             Ok((views, refused)) => (views, refused),
-            Err(error) => (Views::default(), Some(words(&error).to_owned())),
+            Err(error) => (Views::default(), Some(why(&error).to_owned())),
         };
         notes.extend(why.map(|why| format!("the account's views by format could not be read: {why}")));
         let rows = GROUPS.iter().map(|group| mixed(&sample, &views, group)).collect();
         let beside = sample.beside(sample.posts.len(), notes);
         Ok(Answer::List { rows, beside, next: None }.into())
     })
-}
-
-/// Why a part of an answer is not there, in our own words.
-fn words(error: &ToolError) -> &'static str {
-    match error {
-        ToolError::Graph(error) => why_not(error),
-        _ => "it could not be asked",
-    }
 }
 
 fn mixed(sample: &Sample, views: &Views, (name, formats): &Group) -> Value {
@@ -404,7 +418,7 @@ pub(super) const GET_BEST_TIME_TO_POST: Tool = of_posts("get_best_time_to_post")
             Column::ratio("score").made().about("0.7 × slot_index + 0.3 × online_index"),
             Column::text("confidence").made().about("low, medium or high, by the number of posts"),
         ],
-        &[SINCE, UNTIL, SAMPLE, TRUNCATED, NOTE],
+        &[SINCE_COLUMN, UNTIL_COLUMN, SAMPLE, TRUNCATED, NOTE],
     )
     .run(get_best_time_to_post);
 
@@ -421,7 +435,7 @@ fn get_best_time_to_post(ask: Ask) -> BoxFuture<'static, Result<Done, ToolError>
         sample.posts.retain(|post| published(post).is_some_and(|at| now.duration_since(at) >= SETTLED));
         let (online, why) = match online {
             Ok((online, refused)) => (online, refused),
-            Err(error) => ([None; 24], Some(words(&error).to_owned())),
+            Err(error) => ([None; 24], Some(why(&error).to_owned())),
         };
         match why {
             Some(why) => notes.push(format!("when followers are online could not be read: {why}")),
@@ -544,7 +558,7 @@ pub(super) const GET_HASHTAG_PERFORMANCE: Tool = of_posts("get_hashtag_performan
             Column::percent("median_engagement_rate").made(),
             Column::time("last_used").made(),
         ],
-        &[SINCE, UNTIL, SAMPLE, TRUNCATED, NOTE],
+        &[SINCE_COLUMN, UNTIL_COLUMN, SAMPLE, TRUNCATED, NOTE],
     )
     .run(get_hashtag_performance);
 
@@ -628,7 +642,7 @@ mod tests {
 
     fn sample(posts: Vec<Value>) -> Sample {
         let window = Slice { since: Timestamp::UNIX_EPOCH, until: Timestamp::MAX };
-        Sample { posts, window, truncated: false }
+        Sample { posts, window, truncated: false, unread: None }
     }
 
     fn reaches(ranked: &[(&Value, Option<Decimal>)]) -> Vec<String> {

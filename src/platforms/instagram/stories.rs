@@ -5,7 +5,8 @@ use jiff::SignedDuration;
 use serde_json::{Value, json};
 
 use super::formulas::{metric, or_null};
-use super::media::{LINKS, Posts, URLS, insights_of, media_row, read_steps, why_not};
+use super::media::{LINKS, Posts, STEP, URLS, media_row, read_steps};
+use super::numbers::{Want, ask_each, has_numbers, note_refused, why_not};
 use super::{BASIC, BASIC_INSTAGRAM, INSIGHTS, INSIGHTS_INSTAGRAM, NOTE, TRUNCATED};
 use crate::clock::rfc3339;
 use crate::credential::AccountKind;
@@ -21,7 +22,17 @@ const PAGE: u32 = 100;
 const REPORTED: usize = 25;
 
 /// The metrics that every story takes, in a list.
-const METRICS: &str = "views,reach,replies,shares,total_interactions,follows,profile_visits,link_clicks,navigation";
+const METRICS: &[&str] = &[
+    "views",
+    "reach",
+    "replies",
+    "shares",
+    "total_interactions",
+    "follows",
+    "profile_visits",
+    "link_clicks",
+    "navigation",
+];
 
 fn expires_at(raw: &Value) -> Value {
     let at = moment(&raw["timestamp"]).and_then(|at| at.checked_add(LASTS).ok());
@@ -56,7 +67,12 @@ pub(super) const LIST_STORIES: Tool = Tool::read("list_stories", AccountKind::In
 const NONE: &str = "no story is live now";
 
 /// The live stories, newest first, and whether there are more.
-async fn read(ask: &Ask, bare: String, metrics: &'static str, numbers: bool) -> Result<(Vec<Value>, bool), ToolError> {
+async fn read(
+    ask: &Ask,
+    bare: String,
+    metrics: &'static [&'static str],
+    numbers: bool,
+) -> Result<(Vec<Value>, bool), ToolError> {
     let stories = Posts { request: ask.own("{}/stories")?, bare, metrics };
     let page = stories.page(ask, PAGE, None, numbers).await?;
     if page.rows.is_empty() {
@@ -112,7 +128,7 @@ fn get_story_report(ask: Ask) -> BoxFuture<'static, Result<Done, ToolError>> {
     Box::pin(async move {
         ask.check_limit()?;
         let bare = ask.fields(false);
-        let (mut rows, mut truncated) = read(&ask, bare, "views,reach,replies", true).await?;
+        let (mut rows, mut truncated) = read(&ask, bare, &["views", "reach", "replies"], true).await?;
         truncated |= rows.len() > REPORTED;
         rows.truncate(REPORTED);
         rows.reverse();
@@ -134,14 +150,11 @@ fn completion_rate(rows: &[Value]) -> Value {
 
 /// The steps of each story that has numbers, in one batch.
 async fn read_navigation(ask: &Ask, rows: &mut [Value]) -> Result<(), ToolError> {
-    let mut wanted: Vec<&mut Value> = rows.iter_mut().filter(|row| row["insights_note"].is_null()).collect();
-    let request = |row: &&mut Value| {
-        let id = row["id"].as_str().unwrap_or_default();
-        Ok(insights_of(id, "navigation")?.query("breakdown", "story_navigation_action_type"))
-    };
-    let requests = wanted.iter().map(request).collect::<Result<Vec<_>, ToolError>>()?;
-    for (row, answer) in wanted.iter_mut().zip(ask.graph.batch(&requests).await?) {
-        match answer {
+    let mut wanted: Vec<&mut Value> = rows.iter_mut().filter(|row| has_numbers(row)).collect();
+    let wants = wanted.iter().map(|row| Want::of_row(row, &["navigation"]).by(STEP)).collect();
+    for (row, got) in wanted.iter_mut().zip(ask_each(ask, wants).await?) {
+        note_refused(row, &got.refused);
+        match got.answer {
             Ok(numbers) => {
                 for metric in numbers["data"].as_array().into_iter().flatten() {
                     read_steps(row, metric);
@@ -187,7 +200,7 @@ mod tests {
     fn each_metric_is_one_that_stories_have() {
         let Ok(table) = crate::tool::shared_file("graph-api/data/ig_insights.json") else { return };
         let table: Value = serde_json::from_str(&table).unwrap();
-        for metric in METRICS.split(',') {
+        for metric in METRICS {
             assert!(table["media"][metric].as_array().unwrap().contains(&"STORY".into()), "{metric}");
         }
     }

@@ -192,7 +192,7 @@ impl StandIn {
         };
         let target = path.first().copied().unwrap_or_default();
         if fault.is_none() && token.business == Some(0) {
-            fault = Fault::of_account(target);
+            fault = Fault::of_account(target).or_else(|| token.fault.and_then(Fault::named));
         }
         let call = Call {
             method: &request.method,

@@ -22,6 +22,9 @@ pub const EXPIRED_TOKEN: &str = "EAAsandboxExpired";
 pub const REVOKED_TOKEN: &str = "EAAsandboxRevoked";
 /// A token of the sample business without `instagram_manage_insights`.
 pub const NO_INSIGHTS_TOKEN: &str = "EAAsandboxNoInsights";
+/// A token of the sample business whose calls all meet the fault `media_metrics_refused`: posts have ids, and so
+/// faults, of their own account only.
+pub const NARROW_INSIGHTS_TOKEN: &str = "EAAsandboxNarrowInsights";
 /// A token of the sample business without `business_management`: its list of Pages is silently empty.
 pub const NO_BUSINESS_TOKEN: &str = "EAAsandboxNoBusiness";
 /// The token of a second client, who shares no account with the first.
@@ -53,6 +56,8 @@ pub struct Token {
     /// Whose accounts it reaches; the app's token reaches none.
     pub business: Option<usize>,
     permissions: &'static [&'static str],
+    /// The fault that all of its calls meet.
+    pub fault: Option<&'static str>,
 }
 
 impl Token {
@@ -127,7 +132,7 @@ const INSTAGRAM: &[&str] = &[
 ];
 
 const fn token(text: &'static str, kind: &'static str, business: usize, permissions: &'static [&'static str]) -> Token {
-    Token { text, host: Host::Facebook, kind, state: State::Live, business: Some(business), permissions }
+    Token { text, host: Host::Facebook, kind, state: State::Live, business: Some(business), permissions, fault: None }
 }
 
 static TOKENS: &[Token] = &[
@@ -137,6 +142,7 @@ static TOKENS: &[Token] = &[
     Token { state: State::Expired, ..token(EXPIRED_TOKEN, "USER", 0, ALL) },
     Token { state: State::Revoked, ..token(REVOKED_TOKEN, "USER", 0, ALL) },
     token(NO_INSIGHTS_TOKEN, "USER", 0, WITHOUT_INSIGHTS),
+    Token { fault: Some("media_metrics_refused"), ..token(NARROW_INSIGHTS_TOKEN, "USER", 0, ALL) },
     token(NO_BUSINESS_TOKEN, "USER", 0, WITHOUT_BUSINESS),
     token(OTHER_TOKEN, "USER", 1, ALL),
     Token { host: Host::Instagram, ..token(OTHER_INSTAGRAM_TOKEN, "USER", 1, INSTAGRAM) },

@@ -321,12 +321,18 @@ pub const FAULTS: &[Fault] = &[
         "account insights refuse `follower_count` and `follows_and_unfollows` in the same way",
     ),
     fault("media_insights_refused", 612, "insights within a list of media fail the whole call; single posts answer"),
+    fault(
+        "media_metrics_refused",
+        614,
+        "insights refuse `views` of pictures and albums and `shares` of pictures, by name",
+    ),
+    fault("newest_day_late", 615, "`follower_count` has no value of the newest complete day yet"),
     fault("hashtag_limit", 613, "hashtag search refuses: 30 hashtags were searched in 7 days"),
 ];
 
 /// The answer of a fault that replaces every call, or `None` for one that only changes some: `transient_once`,
-/// `transient_twice`, `hang`, `token_in_error`, `views_refused`, `follows_refused`, `media_insights_refused` and
-/// `hashtag_limit`.
+/// `transient_twice`, `hang`, `token_in_error`, `views_refused`, `follows_refused`, `media_insights_refused`,
+/// `media_metrics_refused`, `newest_day_late` and `hashtag_limit`.
 pub fn faulty(fault: &Fault, method: &str, target: &str, usage: &Usage, now: Timestamp) -> Option<Response> {
     let limited = |refusal: Refusal, usage: &Usage, regain: u32| {
         let mut response = Response::from(refusal);

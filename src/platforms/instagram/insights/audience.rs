@@ -4,13 +4,12 @@ use futures_util::future::{BoxFuture, try_join_all};
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use rust_decimal::Decimal;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
-use super::super::window::{Slice, day_of, last_complete_day, month_ago, start, zone};
+use super::super::window::{Slice, Window, day_of, last_complete_day, month_ago, start, zone};
 use super::super::{INSIGHTS, INSIGHTS_INSTAGRAM, NOTE};
 use super::call::{Call, Told};
-use super::{SINCE_COLUMN, UNTIL_COLUMN};
-use crate::clock::rfc3339;
+use super::{DATE, PROVISIONAL, SINCE_COLUMN, UNTIL_COLUMN};
 use crate::credential::AccountKind;
 use crate::tool::money::{number, rate, round};
 use crate::tool::{Answer, ArgumentError, Ask, Column, Done, Param, ParamKind, Tool, ToolError};
@@ -39,9 +38,10 @@ const ENDED: &str = "Meta ended it in August 2024; use this_month";
 pub const GET_AUDIENCE_DEMOGRAPHICS: Tool = Tool::read("get_audience_demographics", AccountKind::Instagram)
     .group("Account numbers")
     .about(
-"Who follows, engages or is reached: age, gender, country, city, the top 45 of each. Shares are of the people that Meta can tell. Needs 100 followers or engagements. Not for growth: use get_follower_growth.",
-)
-.needs(INSIGHTS)
+        "Who follows, engages or is reached: age, gender, country, city, the top 45 of each. Shares are of the \
+         people that Meta can tell. Needs 100 followers or engagements. Not for growth: use get_follower_growth.",
+    )
+    .needs(INSIGHTS)
     .needs_instagram(INSIGHTS_INSTAGRAM)
     .params(&[
         Param::new("audience", ParamKind::Word(&["followers", "engaged", "reached"]), "Whose people.", "\"engaged\"")
@@ -55,12 +55,7 @@ pub const GET_AUDIENCE_DEMOGRAPHICS: Tool = Tool::read("get_audience_demographic
         .or("age,gender,country,city"),
         Param::new("timeframe", ParamKind::Word(&["this_week", "this_month"]), "Not of followers.", "\"this_week\"")
             .or("this_month")
-            .hints(&[
-                ("last_14_days", ENDED),
-                ("last_30_days", ENDED),
-                ("last_90_days", ENDED),
-                ("prev_month", ENDED),
-            ]),
+            .hints(&[("last_14_days", ENDED), ("last_30_days", ENDED), ("last_90_days", ENDED), ("prev_month", ENDED)]),
     ])
     .example(r#"{"audience":"followers","by":["country","age_gender"]}"#)
     .list(
@@ -72,11 +67,7 @@ pub const GET_AUDIENCE_DEMOGRAPHICS: Tool = Tool::read("get_audience_demographic
             Column::count("value").made().about("people"),
             Column::percent("share_pct").made().about("share of the sum of the rows of this by"),
         ],
-        &[
-            Column::text("audience").made(),
-            Column::text("timeframe").made().about("null for followers"),
-            NOTE,
-        ],
+        &[Column::text("audience").made(), Column::text("timeframe").made().about("null for followers"), NOTE],
     )
     .run(get_audience_demographics);
 
@@ -107,17 +98,17 @@ fn get_audience_demographics(ask: Ask) -> BoxFuture<'static, Result<Done, ToolEr
         let mut rows = Vec::new();
         let mut silent = Vec::new();
         for ((word, _, dimensions), mut answered) in divisions.iter().zip(try_join_all(calls).await?) {
+            let is_told = answered.told.explains(metric);
             told.join(std::mem::take(&mut answered.told));
             let parts = answered.parts(metric, dimensions);
-            if parts.is_empty() {
+            if parts.is_empty() && is_told {
+                told.note(format!("there is nothing by {word}"));
+            } else if parts.is_empty() {
                 silent.push(*word);
             } else if parts.len() >= ROWS_MAX {
                 told.note(format!("Meta gives the top {ROWS_MAX} of {word} only"));
             }
             rows.extend(segments(word, parts));
-        }
-        if told.explains(metric) {
-            silent.clear();
         }
         let note = told.text(&ask, &silent).await?;
         let beside = json!({ "audience": audience, "timeframe": timeframe, "note": note });
@@ -165,8 +156,10 @@ pub const GET_ONLINE_FOLLOWERS: Tool = Tool::read("get_online_followers", Accoun
         &[
             Column::text("timezone").made(),
             Column::count("days_counted").made().about("days that Meta has numbers of"),
+            DATE,
             SINCE_COLUMN,
             UNTIL_COLUMN,
+            PROVISIONAL,
             NOTE,
         ],
     )
@@ -188,11 +181,13 @@ fn get_online_followers(ask: Ask) -> BoxFuture<'static, Result<Done, ToolError>>
             false => &[],
         };
         let note = told.text(&ask, silent).await?;
-        let beside = json!({
-            "timezone": word, "days_counted": days.len(), "since": rfc3339(slice.since), "until": rfc3339(slice.until),
-            "note": note,
-        });
-        Ok(Answer::List { rows, beside, next: None }.into())
+        let mut beside = Map::from_iter([
+            ("timezone".to_owned(), Value::from(word)),
+            ("days_counted".to_owned(), days.len().into()),
+            ("note".to_owned(), note.into()),
+        ]);
+        Window::cut(slice, None).tell(&mut beside, ask.clock.now());
+        Ok(Answer::List { rows, beside: beside.into(), next: None }.into())
     })
 }
 

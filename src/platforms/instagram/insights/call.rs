@@ -1,22 +1,15 @@
-//! One call of `/{ig}/insights` and what is said beside its numbers. One misfit fails a whole call, so what Meta
-//! refuses is left out, the rest asked once more, and the refusal remembered.
-
-use std::time::Duration;
+//! One call of `/{ig}/insights` and what is said beside its numbers.
 
 use jiff::SignedDuration;
 use jiff::civil::Date;
 use serde_json::{Map, Value};
 
+use super::super::numbers::why;
+use super::super::refused::{self, ASKED_AGAIN};
 use super::super::window::{Slice, day_of};
 use super::metrics::MONTH_ONLY;
-use crate::credential::AccountKind;
 use crate::graph::{ErrorKind, GraphError, Request};
 use crate::tool::{Ask, ToolError, column};
-
-/// How long a refusal of a metric is remembered, per account.
-const REFUSED_FOR: Duration = Duration::from_secs(6 * 3600);
-/// How often a call is asked again without what was refused: Meta names the first misfit only.
-const ASKED_AGAIN: usize = 3;
 
 /// Metrics that fit together, and the parameters that they share.
 #[derive(Clone, Debug)]
@@ -87,11 +80,9 @@ impl Call {
         Ok(request)
     }
 
-    /// A metric may be refused as a series and taken as a total.
-    fn key(&self, ask: &Ask, metric: &str) -> Result<String, ToolError> {
-        let account = ask.id(AccountKind::Instagram)?;
-        let (_, kind) = self.params.last().unwrap_or(&("", "lifetime"));
-        Ok(format!("refused/{}/{account}/{metric}/{kind}", ask.account.client))
+    /// What a refusal of one of its metrics is remembered for.
+    fn kind(&self) -> &'static str {
+        self.params.last().map_or("lifetime", |(_, kind)| kind)
     }
 
     /// Takes out what Meta refused lately.
@@ -99,40 +90,37 @@ impl Call {
     /// # Errors
     /// The account id is not known.
     pub fn leave_out_refused(&mut self, ask: &Ask) -> Result<Told, ToolError> {
-        let mut told = Told::default();
-        for metric in std::mem::take(&mut self.metrics) {
-            match ask.memory.get(&self.key(ask, metric)?) {
-                Some(_) => told.refused.push(metric),
-                None => self.metrics.push(metric),
-            }
-        }
-        Ok(told)
+        let kind = self.kind();
+        Ok(Told { refused: refused::take_out(ask, &mut self.metrics, kind)?, ..Told::default() })
     }
 
-    /// Asks Meta.
+    /// Asks Meta. Where the call fails and others may well not, the answer is without its numbers and says so.
     ///
     /// # Errors
-    /// A refusal that is not about one of the metrics.
+    /// What stands in the way of every call: a dead token, a missing permission.
     pub async fn ask(mut self, ask: &Ask) -> Result<Answered, ToolError> {
         let mut told = self.leave_out_refused(ask)?;
         for again in 0..=ASKED_AGAIN {
             if self.metrics.is_empty() {
                 break;
             }
-            let error = match ask.graph.get(&self.request(ask)?).await {
+            let request = self.request(ask)?;
+            let asked = ask.in_time(ask.graph.get(&request)).await;
+            let error = match asked.unwrap_or(Err(GraphError::of_kind(ErrorKind::Timeout))) {
                 Ok(answer) => return Ok(Answered::of(&answer, told)),
                 Err(error) => error,
             };
-            let named = refused_metrics(&error, &self.metrics);
+            let named = refused::named(&error, &self.metrics);
             if named.is_empty() || again == ASKED_AGAIN {
-                return Err(error.into());
+                self.lose(error.into(), &mut told)?;
+                break;
             }
             for metric in &named {
                 // The window is too old for it, which another window need not be.
                 if MONTH_ONLY.contains(metric) && error.mentions("last 30 days") {
                     told.limit(metric);
                 } else {
-                    ask.memory.put(self.key(ask, metric)?, true.into(), REFUSED_FOR);
+                    refused::remember(ask, metric, self.kind())?;
                     told.refused.push(metric);
                 }
             }
@@ -140,22 +128,22 @@ impl Call {
         }
         Ok(Answered { told, ..Answered::default() })
     }
-}
 
-/// The metrics of `asked` that Meta's refusal names: by position, `metric[1] must be one of …`, or by name before the
-/// list of what it takes.
-fn refused_metrics(error: &GraphError, asked: &[&'static str]) -> Vec<&'static str> {
-    let Some(said) = error.said.as_ref().filter(|said| said.code == 100 && error.kind == ErrorKind::Rejected) else {
-        return Vec::new();
-    };
-    if let Some((_, rest)) = said.message.split_once("metric[") {
-        let at = rest.split(']').next().and_then(|digits| digits.parse::<usize>().ok());
-        return at.and_then(|at| asked.get(at)).copied().into_iter().collect();
+    /// What is told where it is not asked, as its like failed.
+    ///
+    /// # Errors
+    /// As [`Call::ask`].
+    pub fn unasked(self, error: ToolError) -> Result<Answered, ToolError> {
+        let mut told = Told::default();
+        self.lose(error, &mut told)?;
+        Ok(Answered { told, ..Answered::default() })
     }
-    // Behind these words Meta lists what it does take.
-    let refused = said.message.split("must be one of").next().unwrap_or_default();
-    let words: Vec<&str> = refused.split(|c: char| !c.is_ascii_alphanumeric() && c != '_').collect();
-    asked.iter().filter(|metric| words.contains(metric)).copied().collect()
+
+    fn lose(self, error: ToolError, told: &mut Told) -> Result<(), ToolError> {
+        told.keep::<()>(&self.metrics.join(", "), Err(error))?;
+        self.metrics.into_iter().for_each(|metric| add(&mut told.lost, metric));
+        Ok(())
+    }
 }
 
 /// What a call gave: Meta's rows by metric.
@@ -227,9 +215,15 @@ pub struct Told {
     pub refused: Vec<&'static str>,
     /// Metrics whose window is too old.
     limited: Vec<&'static str>,
+    /// Metrics whose call failed.
+    lost: Vec<&'static str>,
+    /// Why the first call that failed did so.
+    failed: Option<ToolError>,
     notes: Vec<String>,
-    /// Whether anything came at all.
-    pub came: bool,
+    /// Whether anything else than numbers came.
+    pub answered: bool,
+    /// Whether any number came.
+    came: bool,
 }
 
 impl Told {
@@ -247,25 +241,52 @@ impl Told {
         self.note(format!("{metric} reaches back 30 days only"));
     }
 
+    /// What one call of several gave; `None`, with a note that `what` could not be read, where it failed and the others
+    /// may well not have.
+    ///
+    /// # Errors
+    /// What stands in the way of every call.
+    pub fn keep<T>(&mut self, what: &str, read: Result<T, ToolError>) -> Result<Option<T>, ToolError> {
+        match read {
+            Ok(value) => {
+                self.answered = true;
+                Ok(Some(value))
+            }
+            Err(error) if error.is_of_one_call() => {
+                self.note(format!("{what} could not be read: {}", why(&error)));
+                self.failed = self.failed.take().or(Some(error));
+                Ok(None)
+            }
+            Err(error) => Err(error),
+        }
+    }
+
     /// Takes over what another call told.
     pub fn join(&mut self, other: Self) {
         other.refused.into_iter().for_each(|metric| add(&mut self.refused, metric));
         other.limited.into_iter().for_each(|metric| add(&mut self.limited, metric));
+        other.lost.into_iter().for_each(|metric| add(&mut self.lost, metric));
         other.notes.into_iter().for_each(|note| self.note(note));
+        self.failed = self.failed.take().or(other.failed);
+        self.answered |= other.answered;
         self.came |= other.came;
     }
 
     /// Whether it says why this metric has no number.
     #[must_use]
     pub fn explains(&self, metric: &str) -> bool {
-        self.refused.contains(&metric) || self.limited.contains(&metric)
+        [&self.refused, &self.limited, &self.lost].iter().any(|told| told.contains(&metric))
     }
 
     /// The `note` of the answer; `silent` are the numbers that did not come and of which nothing else is said.
     ///
     /// # Errors
-    /// Nothing came at all, and the token is known to lack a permission: Meta answers both alike.
+    /// Calls failed, and nothing came of the others. Or no number came at all, and the token is known to lack a
+    /// permission: Meta answers both alike.
     pub async fn text(mut self, ask: &Ask, silent: &[&str]) -> Result<Option<String>, ToolError> {
+        if let Some(error) = self.failed.take().filter(|_| !(self.answered || self.came)) {
+            return Err(error);
+        }
         if !self.refused.is_empty() {
             let note = format!("Meta refused {} for this account", self.refused.join(", "));
             self.note(note);

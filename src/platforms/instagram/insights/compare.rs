@@ -6,10 +6,10 @@ use jiff::{SignedDuration, Timestamp};
 use rust_decimal::Decimal;
 use serde_json::{Value, json};
 
-use super::super::window::{Length, Slice, Window, day_of, zone};
+use super::super::window::{Length, Slice, Window, zone};
 use super::super::{INSIGHTS, INSIGHTS_INSTAGRAM, NOTE};
 use super::totals::{Totals, USUAL, note};
-use super::{KNOWN_METRICS, PROVISIONAL, SINCE, SINCE_COLUMN, UNTIL, UNTIL_COLUMN, asked_metrics};
+use super::{DATE, KNOWN_METRICS, PROVISIONAL, SINCE, SINCE_COLUMN, UNTIL, UNTIL_COLUMN, asked_metrics};
 use crate::clock::rfc3339;
 use crate::credential::AccountKind;
 use crate::tool::money::{number, rate};
@@ -18,9 +18,10 @@ use crate::tool::{Answer, Args, ArgumentError, Ask, Column, Done, Param, ParamKi
 pub const COMPARE_PERIODS: Tool = Tool::read("compare_periods", AccountKind::Instagram)
     .group("Account numbers")
     .about(
-"Account metrics of two windows side by side, one row a metric: better or worse than before? Default: the last 7 days and the 7 before. For one window use get_account_insights.",
-)
-.needs(INSIGHTS)
+        "Account metrics of two windows side by side, one row a metric: better or worse than before? Default: the \
+         last 7 days and the 7 before. For one window use get_account_insights.",
+    )
+    .needs(INSIGHTS)
     .needs_instagram(INSIGHTS_INSTAGRAM)
     .params(&[
         KNOWN_METRICS.or(USUAL),
@@ -47,6 +48,7 @@ pub const COMPARE_PERIODS: Tool = Tool::read("compare_periods", AccountKind::Ins
             Column::percent("change_pct").made().about("100 × change ÷ previous; null when previous is 0"),
         ],
         &[
+            DATE,
             SINCE_COLUMN,
             UNTIL_COLUMN,
             Column::time("compare_since").made(),
@@ -81,6 +83,7 @@ fn compare_periods(ask: Ask) -> BoxFuture<'static, Result<Done, ToolError>> {
         }
         let note = note(&ask, &asked, vec![(&current, newer), (&previous, older)]).await?;
         let beside = json!({
+            "date": current.date(),
             "since": rfc3339(current.whole.since),
             "until": rfc3339(current.whole.until),
             "compare_since": rfc3339(previous.whole.since),
@@ -132,7 +135,6 @@ fn other_window(args: &Args, slice: Slice, now: Timestamp) -> Result<Slice, Argu
         return Err(ArgumentError::of("compare_since", "must lie before compare_until"));
     }
     other.check("compare_since")?;
-    debug_assert!(day_of(other.since) <= day_of(other.until));
     Ok(other)
 }
 

@@ -12,7 +12,8 @@ use super::call::{Told, add};
 use super::metrics::{From, Metric, is_member};
 use super::series::{self, Series};
 use super::totals::{Groups, SliceTotals};
-use super::{KNOWN_METRICS, PROVISIONAL, SINCE, UNTIL, asked_metrics};
+use super::{KNOWN_METRICS, PROVISIONAL, SINCE, SINCE_COLUMN, UNTIL, UNTIL_COLUMN, asked_metrics};
+use crate::clock::rfc3339;
 use crate::credential::AccountKind;
 use crate::tool::{Answer, ArgumentError, Ask, Column, Done, Kind, Param, ParamKind, Tool, ToolError};
 
@@ -49,7 +50,7 @@ pub const GET_ACCOUNT_INSIGHTS_BY_DAY: Tool = Tool::read("get_account_insights_b
             ),
             PROVISIONAL,
         ],
-        &[NOTE],
+        &[SINCE_COLUMN, UNTIL_COLUMN, NOTE],
     )
     .run(get_account_insights_by_day);
 
@@ -89,7 +90,7 @@ fn get_account_insights_by_day(ask: Ask) -> BoxFuture<'static, Result<Done, Tool
             if groups.calls_of_slice() == 0 {
                 return Ok(Vec::new());
             }
-            let each: Vec<_> = days.iter().map(|day| groups.ask(&ask, *day)).collect();
+            let each: Vec<_> = days.iter().map(|day| groups.ask_below_limit(&ask, *day)).collect();
             stream::iter(each).buffered(AT_ONCE).try_collect::<Vec<SliceTotals>>().await
         };
         let (mut totals, series) = try_join!(by_day, Series::ask(&ask, &groups.series, all))?;
@@ -120,7 +121,8 @@ fn get_account_insights_by_day(ask: Ask) -> BoxFuture<'static, Result<Done, Tool
         let is_silent = |metric: &&&Metric| !came.contains(&metric.name) && !told.explains(metric.asked());
         let silent: Vec<&str> = asked.iter().filter(is_silent).map(|metric| metric.name).collect();
         let note = told.text(&ask, &silent).await?;
-        Ok(Answer::List { rows, beside: json!({ "note": note }), next: None }.into())
+        let beside = json!({ "since": rfc3339(all.since), "until": rfc3339(all.until), "note": note });
+        Ok(Answer::List { rows, beside, next: None }.into())
     })
 }
 

@@ -17,9 +17,11 @@ use crate::tool::{Answer, ArgumentError, Ask, Column, Done, Param, ParamKind, To
 pub const GET_ACCOUNT_INSIGHTS_BREAKDOWN: Tool = Tool::read("get_account_insights_breakdown", AccountKind::Instagram)
     .group("Account numbers")
     .about(
-"One account metric by post format, by followers and others, or by contact button. Use it to see where views or reach come from. Parts of reach do not add up. Not for who people are: get_audience_demographics.",
-)
-.needs(INSIGHTS)
+        "One account metric by post format, by followers and others, or by contact button. Use it to see where \
+         views or reach come from. Parts of reach do not add up. Not for who people are: \
+         get_audience_demographics.",
+    )
+    .needs(INSIGHTS)
     .needs_instagram(INSIGHTS_INSTAGRAM)
     .params(&[
         Param::new(
@@ -33,6 +35,11 @@ pub const GET_ACCOUNT_INSIGHTS_BREAKDOWN: Tool = Tool::read("get_account_insight
                 "saves",
                 "shares",
                 "profile_links_taps",
+                "impressions",
+                "plays",
+                "video_views",
+                "engagement",
+                "saved",
             ]),
             "Default views; of button profile_links_taps.",
             "\"reach\"",
@@ -53,14 +60,15 @@ pub const GET_ACCOUNT_INSIGHTS_BREAKDOWN: Tool = Tool::read("get_account_insight
         "parts",
         &[
             Column::text("key").made().about(
-                "by format POST, CAROUSEL, REEL, STORY or AD; by follow_type FOLLOWER, NON_FOLLOWER or UNKNOWN; by button \
-                 Meta's word, as EMAIL",
+                "by format POST, CAROUSEL, REEL, STORY or AD; by follow_type FOLLOWER, NON_FOLLOWER or UNKNOWN; by \
+                 button Meta's word, as EMAIL",
             ),
             Column::count("value").made(),
             Column::percent("share_pct").made().about("100 × value ÷ total"),
         ],
         &[
             Column::text("metric").made(),
+            Column::text("source").made().about("the successor that a removed name is served from, else null"),
             Column::text("by").made(),
             Column::count("total").made().about("Meta's own total of the metric"),
             DATE,
@@ -85,21 +93,26 @@ fn get_account_insights_breakdown(ask: Ask) -> BoxFuture<'static, Result<Done, T
             ask.check_limit()?;
         }
         let mut told = Told::default();
-        window.note.iter().for_each(|note| told.note(note.clone()));
+        window.note.iter().cloned().chain(metric.renamed()).for_each(|note| told.note(note));
         let mut slices = Vec::new();
         for slice in &window.slices {
-            let mut answered = Call::parts(metric.name, division.breakdown, *slice).ask(&ask).await?;
+            let call = Call::parts(metric.source(), division.breakdown, *slice);
+            let mut answered = match ask.check_limit() {
+                Err(error) if !slices.is_empty() => call.unasked(error)?,
+                _ => call.ask(&ask).await?,
+            };
             told.join(std::mem::take(&mut answered.told));
             slices.push(answered);
         }
         let (parts, total) = parts_of(&slices, metric, division);
         let rows: Vec<Value> = parts.iter().map(|(key, value)| part(key, *value, total)).collect();
-        let silent: &[&str] = match total.is_none() && parts.is_empty() && !told.explains(metric.name) {
+        let silent: &[&str] = match total.is_none() && parts.is_empty() && !told.explains(metric.source()) {
             true => &[metric.name],
             false => &[],
         };
         let mut beside = Map::new();
         beside.insert("metric".to_owned(), metric.name.into());
+        beside.insert("source".to_owned(), metric.now.into());
         beside.insert("by".to_owned(), division.name.into());
         beside.insert("total".to_owned(), total.into());
         window.tell(&mut beside, now);
@@ -116,7 +129,7 @@ fn part(key: &str, value: i64, total: Option<i64>) -> Value {
 /// Largest first, and the total of all slices.
 fn parts_of(slices: &[Answered], metric: &Metric, division: &Division) -> (Vec<(String, i64)>, Option<i64>) {
     let mut parts: Vec<(String, i64)> = Vec::new();
-    for (keys, value) in slices.iter().flat_map(|slice| slice.parts(metric.name, &[division.breakdown])) {
+    for (keys, value) in slices.iter().flat_map(|slice| slice.parts(metric.source(), &[division.breakdown])) {
         let key = division.key(keys.first().map_or("", String::as_str)).to_owned();
         match parts.iter_mut().find(|(known, _)| *known == key) {
             Some((_, sum)) => *sum = sum.saturating_add(value),
@@ -124,7 +137,7 @@ fn parts_of(slices: &[Answered], metric: &Metric, division: &Division) -> (Vec<(
         }
     }
     parts.sort_by(|(a, one), (b, other)| other.cmp(one).then_with(|| a.cmp(b)));
-    (parts, add_up(slices.iter().map(|slice| slice.total(metric.name))))
+    (parts, add_up(slices.iter().map(|slice| slice.total(metric.source()))))
 }
 
 /// The account's views by format, and in all, with what is to be said beside them.
@@ -136,7 +149,7 @@ pub async fn views_by_format(
     slice: Slice,
 ) -> Result<(Vec<(String, i64)>, Option<i64>, Option<String>), ToolError> {
     let (division, metric) = division(None, None)?;
-    let mut answered = Call::parts(metric.name, division.breakdown, slice).ask(ask).await?;
+    let mut answered = Call::parts(metric.source(), division.breakdown, slice).ask(ask).await?;
     let told = std::mem::take(&mut answered.told);
     let (parts, total) = parts_of(&[answered], metric, division);
     Ok((parts, total, told.text(ask, &[]).await?))
@@ -146,12 +159,12 @@ pub async fn views_by_format(
 fn division(by: Option<&str>, metric: Option<&str>) -> Result<(&'static Division, &'static Metric), ArgumentError> {
     let fits = |division: &&Division| match (by, metric) {
         (Some(by), _) => division.name == by,
-        (None, Some(metric)) => division.metrics.contains(&metric),
+        (None, Some(metric)) => Metric::of(metric).is_some_and(|metric| division.metrics.contains(&metric.source())),
         (None, None) => true,
     };
     let division = DIVISIONS.iter().find(fits).ok_or_else(|| ArgumentError::of("by", "there is no such division"))?;
     let name = metric.unwrap_or(division.metrics[0]);
-    match Metric::of(name).filter(|metric| division.metrics.contains(&metric.name)) {
+    match Metric::of(name).filter(|metric| division.metrics.contains(&metric.source())) {
         Some(metric) => Ok((division, metric)),
         None => {
             let expected = format!("Meta divides {} by {}, not {name}", division.metrics.join(", "), division.name);
@@ -171,6 +184,8 @@ mod tests {
             (Some("button"), None, Ok(("button", "profile_links_taps"))),
             (None, Some("profile_links_taps"), Ok(("button", "profile_links_taps"))),
             (None, Some("reach"), Ok(("format", "reach"))),
+            (None, Some("impressions"), Ok(("format", "impressions"))),
+            (Some("follow_type"), Some("impressions"), Ok(("follow_type", "impressions"))),
             (Some("follow_type"), Some("reach"), Ok(("follow_type", "reach"))),
             (
                 Some("follow_type"),
@@ -195,6 +210,9 @@ mod tests {
         for metric in DIVISIONS.iter().flat_map(|division| division.metrics) {
             super::super::call::add(&mut metrics, metric);
         }
+        let renamed = words("metric").iter().filter_map(|word| Metric::of(word)).filter(|metric| metric.now.is_some());
+        assert!(renamed.clone().all(|metric| metrics.contains(&metric.source())));
+        metrics.extend(renamed.map(|metric| metric.name));
         assert_eq!(words("metric"), metrics);
     }
 

@@ -1,7 +1,8 @@
 //! How the number of followers changes.
 
 use futures_util::future::BoxFuture;
-use futures_util::try_join;
+use futures_util::join;
+use jiff::civil::Date;
 use serde_json::{Value, json};
 
 use super::super::window::{Length, Slice, Window, month_ago};
@@ -10,7 +11,7 @@ use super::call::Told;
 use super::metrics::{FOLLOWER_COUNT, FOLLOWS, Metric};
 use super::series::Series;
 use super::totals::Totals;
-use super::{PROVISIONAL, SINCE_COLUMN, UNTIL_COLUMN, node};
+use super::{DATE, PROVISIONAL, SINCE_COLUMN, UNTIL_COLUMN, node};
 use crate::clock::rfc3339;
 use crate::credential::AccountKind;
 use crate::tool::{Answer, Ask, Column, Done, Param, ParamKind, Tool, ToolError};
@@ -18,9 +19,10 @@ use crate::tool::{Answer, Ask, Column, Done, Param, ParamKind, Tool, ToolError};
 pub const GET_FOLLOWER_GROWTH: Tool = Tool::read("get_follower_growth", AccountKind::Instagram)
     .group("Account numbers")
     .about(
-"Followers now, new followers a day, follows and unfollows of the last days. Meta keeps 30 days, from 100 followers on. Not for who they are: use get_audience_demographics.",
-)
-.needs(INSIGHTS)
+        "Followers now, new followers a day, follows and unfollows of the last days. Meta keeps 30 days, from 100 \
+         followers on. Not for who they are: use get_audience_demographics.",
+    )
+    .needs(INSIGHTS)
     .needs_instagram(INSIGHTS_INSTAGRAM)
     .params(&[Param::new("days", ParamKind::Int(1, 30), "Complete days; default 28.", "7")])
     .example(r#"{"days":7}"#)
@@ -36,6 +38,7 @@ pub const GET_FOLLOWER_GROWTH: Tool = Tool::read("get_follower_growth", AccountK
             Column::count("follows").made(),
             Column::count("unfollows").made(),
             Column::count("net").made().about("follows − unfollows"),
+            DATE,
             SINCE_COLUMN,
             UNTIL_COLUMN,
             PROVISIONAL,
@@ -57,24 +60,13 @@ fn get_follower_growth(ask: Ask) -> BoxFuture<'static, Result<Done, ToolError>> 
         let [follows, unfollows] = ["follows", "unfollows"].map(|name| Metric::of(name).into_iter());
         let both: Vec<&'static Metric> = follows.chain(unfollows).collect();
         let series = Series::ask(&ask, &[FOLLOWER_COUNT], slice);
-        let (profile, series, totals) =
-            try_join!(node(&ask, "followers_count"), series, Totals::ask(&ask, &both, &window))?;
+        let (profile, series, totals) = join!(node(&ask, "followers_count"), series, Totals::ask(&ask, &both, &window));
+        let profile = told.keep("followers_now", profile)?.unwrap_or_default();
+        let (mut series, totals) = (series?, totals?);
 
         let gained = series.sum(FOLLOWER_COUNT, slice);
-        let mut unknown: Vec<String> = Vec::new();
-        let rows: Vec<Value> = slice
-            .days()
-            .map(|day| {
-                let new = series.on(day, FOLLOWER_COUNT);
-                if new.is_none() {
-                    unknown.push(day.to_string());
-                }
-                json!({ "date": day.to_string(), "new_followers": new })
-            })
-            .collect();
-        if gained.is_some() && !unknown.is_empty() {
-            told.note(format!("Meta has no new followers yet for {}; gained is without them", unknown.join(", ")));
-        }
+        let row = |day: Date| json!({ "date": day.to_string(), "new_followers": series.on(day, FOLLOWER_COUNT) });
+        let rows: Vec<Value> = slice.days().map(row).collect();
         told.join(series.told);
         let [follows, unfollows] =
             ["follows", "unfollows"].map(|name| Metric::of(name).and_then(|metric| totals.value(metric)));
@@ -95,6 +87,7 @@ fn get_follower_growth(ask: Ask) -> BoxFuture<'static, Result<Done, ToolError>> 
             "net": follows.zip(unfollows).map(|(follows, unfollows)| follows.saturating_sub(unfollows)),
             "since": rfc3339(slice.since),
             "until": rfc3339(slice.until),
+            "date": window.date(),
             "provisional": window.is_provisional(now),
             "note": note,
         });

@@ -51,8 +51,8 @@ const KNOWN_METRICS: Param = Param::new(
 .hints(ELSEWHERE);
 
 const DATE: Column = Column::day("date").made().about("the Los Angeles day; null when the window is longer");
-const SINCE_COLUMN: Column = Column::time("since").made();
-const UNTIL_COLUMN: Column = Column::time("until").made();
+pub(super) const SINCE_COLUMN: Column = Column::time("since").made();
+pub(super) const UNTIL_COLUMN: Column = Column::time("until").made();
 const PROVISIONAL: Column = Column::flag("provisional").made().about("Meta may still correct the numbers");
 
 /// The metrics of the call's `metrics`, each once.

@@ -3,14 +3,15 @@
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
-use futures_util::try_join;
+use futures_util::{join, try_join};
 use jiff::Timestamp;
 use rust_decimal::Decimal;
 use serde_json::{Map, Value};
 use tokio::time::Instant;
 
 use super::super::formulas::interactions;
-use super::super::media::{COMMON, read_numbers, spoils_numbers};
+use super::super::media::{Posts, with_numbers};
+use super::super::numbers::{COMMON, explain, spoils_numbers};
 use super::super::window::{Length, Slice, Window, last_complete_day};
 use super::super::{INSIGHTS, INSIGHTS_INSTAGRAM, NOTE};
 use super::call::{Answered, Call, Told};
@@ -18,7 +19,7 @@ use super::metrics::FOLLOWER_COUNT;
 use super::series::Series;
 use super::{DATE, PROVISIONAL, SINCE_COLUMN, UNTIL_COLUMN, node};
 use crate::credential::AccountKind;
-use crate::graph::{ErrorKind, GraphError, Page, Request};
+use crate::graph::{ErrorKind, GraphError, Page};
 use crate::tool::money::{number, rate};
 use crate::tool::{Answer, ArgumentError, Ask, Column, Done, Param, ParamKind, Tool, ToolError, column};
 
@@ -48,19 +49,15 @@ const TIME_LEFT: Duration = Duration::from_secs(5);
 pub const GET_ACCOUNT_REPORT: Tool = Tool::read("get_account_report", AccountKind::Instagram)
     .group("Account numbers")
     .about(
-"The account's day, week or month as one flat row: followers, reach, views, interactions, posts published, the best post. Use it for reports; for chosen metrics or windows get_account_insights.",
-)
-.needs(INSIGHTS)
+        "The account's day, week or month as one flat row: followers, reach, views, interactions, posts published, \
+         the best post. Use it for reports; for chosen metrics or windows get_account_insights.",
+    )
+    .needs(INSIGHTS)
     .needs_instagram(INSIGHTS_INSTAGRAM)
     .params(&[
         Param::new("period", ParamKind::Word(&["day", "week", "month"]), "1, 7 or 30 days.", "\"week\"").or("day"),
         Param::new("date", ParamKind::Day, "Last Los Angeles day; default: the last complete one.", "\"2026-11-19\""),
-        Param::new(
-            "days_ago",
-            ParamKind::Int(1, 30),
-            "Instead of date; 1: last complete day, 2: before it.",
-            "2",
-        ),
+        Param::new("days_ago", ParamKind::Int(1, 30), "Instead of date; 1: last complete day, 2: before it.", "2"),
     ])
     .example(r#"{"period":"day"}"#)
     .row(&[
@@ -96,7 +93,7 @@ fn get_account_report(ask: Ask) -> BoxFuture<'static, Result<Done, ToolError>> {
         ask.check_limit()?;
         let window = window(&ask, now)?;
         let series = Series::ask(&ask, &[FOLLOWER_COUNT], window.days);
-        let (read, series) = try_join!(read(&ask, &window), series)?;
+        let (read, mut series) = try_join!(read(&ask, &window), series)?;
 
         let mut told = Told::default();
         window.note.iter().for_each(|note| told.note(note.clone()));
@@ -111,8 +108,8 @@ fn get_account_report(ask: Ask) -> BoxFuture<'static, Result<Done, ToolError>> {
         }
         let [part, whole] = ["total_interactions", "reach"].map(|name| read.numbers.total(name).map(Decimal::from));
         row.insert("engagement_rate".to_owned(), rate(part, whole).map_or(Value::Null, number));
-        let posts = posts_of(&read.posts, window.whole);
-        row.insert("posts_published".to_owned(), posts.len().into());
+        let posts = posts_of(read.posts.as_deref().unwrap_or_default(), window.whole);
+        row.insert("posts_published".to_owned(), read.posts.as_ref().map(|_| posts.len()).into());
         if let Some((post, sum)) = top(&posts) {
             row.insert("top_post_id".to_owned(), post["id"].clone());
             row.insert("top_post_permalink".to_owned(), post["permalink"].clone());
@@ -149,10 +146,12 @@ fn window(ask: &Ask, now: Timestamp) -> Result<Window, ArgumentError> {
 }
 
 /// What the account's node and its edges gave.
+#[derive(Default)]
 struct Read {
     followers: Value,
     numbers: Answered,
-    posts: Vec<Value>,
+    /// `None` where they could not be read.
+    posts: Option<Vec<Value>>,
     truncated: bool,
     told: Told,
 }
@@ -163,23 +162,31 @@ async fn read(ask: &Ask, window: &Window) -> Result<Read, ToolError> {
     let mut totals = Call::totals(METRICS.to_vec(), whole);
     let told = totals.leave_out_refused(ask)?;
     let (since, until) = (whole.since.as_second(), whole.until.as_second());
-    let media = format!("media.since({since}).until({until}).limit({POSTS}){{{}}}", post_fields(true));
+    let posts = with_numbers(POST, COMMON);
+    let media = format!("media.since({since}).until({until}).limit({POSTS}){{{posts}}}");
     let fields: Vec<String> =
         ["followers_count".to_owned()].into_iter().chain(totals.expansion()).chain([media]).collect();
-    match node(ask, &fields.join(",")).await {
-        Ok(mut node) => {
-            let mut numbers = Answered::of(&node["insights"], told);
-            let told = std::mem::take(&mut numbers.told);
-            let page = match node["media"].take() {
-                Value::Null => Page::default(),
-                media => Page::from_value(media)?,
-            };
-            let (posts, truncated) = read_on(ask, whole, page, true).await?;
-            Ok(Read { followers: node["followers_count"].take(), numbers, posts, truncated, told })
+    let mut node = match node(ask, &fields.join(",")).await {
+        Ok(node) => node,
+        Err(ToolError::Graph(error)) if is_too_much_at_once(&error) => return read_singly(ask, whole).await,
+        Err(error) => {
+            let mut read = Read { told, ..Read::default() };
+            let answered = totals.unasked(error)?;
+            read.told.join(answered.told);
+            read.told.note("followers and posts could not be read either");
+            return Ok(read);
         }
-        Err(ToolError::Graph(error)) if is_too_much_at_once(&error) => read_singly(ask, whole).await,
-        Err(error) => Err(error),
-    }
+    };
+    let mut numbers = Answered::of(&node["insights"], told);
+    let mut told = std::mem::take(&mut numbers.told);
+    told.answered = true;
+    let mut page = match node["media"].take() {
+        Value::Null => Page::default(),
+        media => Page::from_value(media)?,
+    };
+    explain(ask, &mut page.rows).await;
+    let (posts, truncated) = read_on(ask, whole, page, &mut told).await?;
+    Ok(Read { followers: node["followers_count"].take(), numbers, posts: Some(posts), truncated, told })
 }
 
 /// A refusal that one number or post, or the size of it all, may be to blame for.
@@ -188,53 +195,51 @@ fn is_too_much_at_once(error: &GraphError) -> bool {
 }
 
 async fn read_singly(ask: &Ask, whole: Slice) -> Result<Read, ToolError> {
-    let posts = async {
-        let page = ask.graph.page(&posts_request(ask, whole, false)?, None, POSTS).await?;
-        let (mut posts, truncated) = read_on(ask, whole, page, false).await?;
-        read_numbers(ask, &mut posts, COMMON).await?;
-        Ok((posts, truncated))
+    let list = posts_list(ask, whole)?;
+    let (followers, numbers, page) = join!(
+        node(ask, "followers_count"),
+        Call::totals(METRICS.to_vec(), whole).ask(ask),
+        list.page(ask, POSTS, None, true)
+    );
+    let mut numbers = numbers?;
+    let mut told = std::mem::take(&mut numbers.told);
+    let followers = told.keep("followers", followers)?.unwrap_or_default()["followers_count"].take();
+    let (posts, truncated) = match told.keep("posts", page)? {
+        Some(page) => {
+            let (posts, truncated) = read_on(ask, whole, page, &mut told).await?;
+            (Some(posts), truncated)
+        }
+        None => (None, false),
     };
-    let (mut followers, mut numbers, (posts, truncated)) =
-        try_join!(node(ask, "followers_count"), Call::totals(METRICS.to_vec(), whole).ask(ask), posts)?;
-    let told = std::mem::take(&mut numbers.told);
-    Ok(Read { followers: followers["followers_count"].take(), numbers, posts, truncated, told })
+    Ok(Read { followers, numbers, posts, truncated, told })
 }
 
-/// What is read of a post.
-fn post_fields(insights: bool) -> String {
-    let numbers = if insights { format!(",insights.metric({COMMON})") } else { String::new() };
-    format!("id,permalink,timestamp{numbers}")
-}
+/// What is read of a post, without its numbers.
+const POST: &str = "id,permalink,timestamp,media_type,media_product_type";
 
-fn posts_request(ask: &Ask, whole: Slice, insights: bool) -> Result<Request, ToolError> {
-    let request = ask.own("{}/media")?.fields(post_fields(insights));
-    let request = request.query("since", whole.since.as_second().to_string());
-    Ok(request.query("until", whole.until.as_second().to_string()))
+fn posts_list(ask: &Ask, whole: Slice) -> Result<Posts, ToolError> {
+    let request = ask.own("{}/media")?.query("since", whole.since.as_second().to_string());
+    let request = request.query("until", whole.until.as_second().to_string());
+    Ok(Posts { request, bare: POST.to_owned(), metrics: COMMON })
 }
 
 /// The posts of `page` and of those behind it, and whether there are more.
-async fn read_on(ask: &Ask, whole: Slice, page: Page, insights: bool) -> Result<(Vec<Value>, bool), ToolError> {
+async fn read_on(ask: &Ask, whole: Slice, page: Page, told: &mut Told) -> Result<(Vec<Value>, bool), ToolError> {
+    let list = posts_list(ask, whole)?;
     let mut posts = page.rows;
     let mut next = page.next;
-    let request = posts_request(ask, whole, insights)?;
     for _ in 1..PAGES_MAX {
         let Some(cursor) = &next else { break };
         if ask.graph.deadline() < Instant::now() + TIME_LEFT {
             break;
         }
-        let page = match ask.graph.page(&request, Some(cursor), POSTS).await {
-            Ok(page) => page,
-            Err(error) if error.kind == ErrorKind::Timeout => break,
-            // A post further back that spoils the page: its numbers are read by themselves.
-            Err(error) if insights && spoils_numbers(&error) => {
-                let mut page = ask.graph.page(&posts_request(ask, whole, false)?, Some(cursor), POSTS).await?;
-                read_numbers(ask, &mut page.rows, COMMON).await?;
-                page
+        match told.keep("the rest of the posts", list.page(ask, POSTS, Some(cursor), true).await)? {
+            Some(page) => {
+                posts.extend(page.rows);
+                next = page.next;
             }
-            Err(error) => return Err(error.into()),
-        };
-        posts.extend(page.rows);
-        next = page.next;
+            None => break,
+        }
     }
     Ok((posts, next.is_some()))
 }

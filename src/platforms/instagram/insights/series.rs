@@ -70,15 +70,19 @@ impl Series {
         self.days.get(&(day, metric.to_owned()))?.as_i64()
     }
 
-    /// The sum of the days that came; `None` where none came, or the window is older than the metric.
-    #[must_use]
-    pub fn sum(&self, metric: &str, window: Slice) -> Option<i64> {
+    /// The sum of the days that came, with a note of those that did not; `None` where none came, the window is older
+    /// than the metric, or a part of it could not be read.
+    pub fn sum(&mut self, metric: &str, window: Slice) -> Option<i64> {
         if self.told.explains(metric) {
             return None;
         }
-        let days: Vec<i64> = window.days().filter_map(|day| self.on(day, metric)).collect();
-        (!days.is_empty()).then_some(())?;
-        super::add_up(days.into_iter().map(Some))
+        let (came, missing): (Vec<Date>, Vec<Date>) = window.days().partition(|day| self.on(*day, metric).is_some());
+        let sum = super::add_up(came.iter().map(|day| self.on(*day, metric))).filter(|_| !came.is_empty())?;
+        if !missing.is_empty() {
+            let missing: Vec<String> = missing.iter().map(ToString::to_string).collect();
+            self.told.note(format!("Meta has no {metric} of {}, and the sum is without it", missing.join(", ")));
+        }
+        Some(sum)
     }
 }
 

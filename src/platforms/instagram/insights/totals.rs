@@ -7,7 +7,7 @@ use serde_json::Map;
 
 use super::super::window::{Length, Slice, Window};
 use super::super::{INSIGHTS, INSIGHTS_INSTAGRAM, NOTE};
-use super::call::{Call, Told, add};
+use super::call::{Answered, Call, Told, add};
 use super::metrics::{ELSEWHERE, From, Metric, NAMES, is_member};
 use super::series::{self, Series};
 use super::{DATE, DAYS_AGO, PROVISIONAL, SINCE, SINCE_COLUMN, UNTIL, UNTIL_COLUMN, add_up, asked_metrics};
@@ -36,9 +36,10 @@ pub const USUAL: &str = "views,reach,profile_views,accounts_engaged,total_intera
 pub const GET_ACCOUNT_INSIGHTS: Tool = Tool::read("get_account_insights", AccountKind::Instagram)
     .group("Account numbers")
     .about(
-"Totals of account metrics over one window, one row; yesterday by default. Old names are served from their successor, as impressions from views. Not for single days (get_account_insights_by_day), parts or posts.",
-)
-.needs(INSIGHTS)
+        "Totals of account metrics over one window, one row; yesterday by default. Old names are served from their \
+         successor, as impressions from views. Not for single days (get_account_insights_by_day), parts or posts.",
+    )
+    .needs(INSIGHTS)
     .needs_instagram(INSIGHTS_INSTAGRAM)
     .params(&[
         Param::new("metrics", ParamKind::List(&ParamKind::Word(NAMES), 25), "Which metrics.", "[\"views\",\"reach\"]")
@@ -156,11 +157,34 @@ impl Groups {
     /// # Errors
     /// As [`Call::ask`].
     pub async fn ask(&self, ask: &Ask, slice: Slice) -> Result<SliceTotals, ToolError> {
-        let mut found = SliceTotals::default();
+        let calls = self.calls_of(slice).into_iter().map(|call| call.ask(ask));
+        Ok(self.gather(try_join_all(calls).await?))
+    }
+
+    /// The same of one slice of many: where the answers before it came near Meta's limit, it is not asked.
+    ///
+    /// # Errors
+    /// As [`Call::ask`].
+    pub async fn ask_below_limit(&self, ask: &Ask, slice: Slice) -> Result<SliceTotals, ToolError> {
+        let mut unasked = Vec::new();
+        for call in self.calls_of(slice) {
+            match ask.check_limit() {
+                Ok(()) => return self.ask(ask, slice).await,
+                Err(error) => unasked.push(call.unasked(error)?),
+            }
+        }
+        Ok(self.gather(unasked))
+    }
+
+    fn calls_of(&self, slice: Slice) -> Vec<Call> {
         let totals = (!self.totals.is_empty()).then(|| Call::totals(self.totals.clone(), slice));
         let parts = self.parts.iter().map(|(metric, breakdown)| Call::parts(metric, breakdown, slice));
-        let calls: Vec<Call> = totals.into_iter().chain(parts).collect();
-        for answered in try_join_all(calls.into_iter().map(|call| call.ask(ask))).await? {
+        totals.into_iter().chain(parts).collect()
+    }
+
+    fn gather(&self, all: Vec<Answered>) -> SliceTotals {
+        let mut found = SliceTotals::default();
+        for answered in all {
             found.numbers.extend(answered.totals().map(|(metric, total)| (metric.to_owned(), total)));
             for (metric, breakdown) in &self.parts {
                 for (keys, value) in answered.parts(metric, &[breakdown]) {
@@ -169,7 +193,7 @@ impl Groups {
             }
             found.told.join(answered.told);
         }
-        Ok(found)
+        found
     }
 }
 
@@ -214,11 +238,14 @@ impl Totals {
         let slices = async {
             let mut slices = Vec::new();
             for slice in &window.slices {
-                slices.push(groups.ask(ask, *slice).await?);
+                slices.push(match slices.is_empty() {
+                    true => groups.ask(ask, *slice).await?,
+                    false => groups.ask_below_limit(ask, *slice).await?,
+                });
             }
             Ok::<_, ToolError>(slices)
         };
-        let (mut slices, series) = try_join!(slices, Series::ask(ask, &groups.series, window.days))?;
+        let (mut slices, mut series) = try_join!(slices, Series::ask(ask, &groups.series, window.days))?;
         let sums = groups.series.iter().map(|metric| (*metric, series.sum(metric, window.days))).collect();
         let mut told = Told::default();
         slices.iter_mut().for_each(|slice| told.join(std::mem::take(&mut slice.told)));

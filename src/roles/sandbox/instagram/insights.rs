@@ -324,7 +324,11 @@ impl AskedInsights {
     fn series(&self, call: &Call<'_>, profile: &Profile, name: &str) -> Option<Value> {
         let zone = los_angeles();
         let today = day_of(call.now, &zone);
-        let newest = if name == "follower_count" { today - 1 } else { today };
+        let newest = match name {
+            "follower_count" if call.has("newest_day_late") => today - 2,
+            "follower_count" => today - 1,
+            _ => today,
+        };
         let width = match self.period.as_str() {
             "week" => 7,
             "days_28" => 28,
