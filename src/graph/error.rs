@@ -257,17 +257,19 @@ impl GraphError {
         self.said.as_ref().map_or((0, 0), |said| (said.code, said.subcode.unwrap_or(0)))
     }
 
-    /// Meta's own words, those for people first; where it had none, what went wrong on the way.
+    /// Meta's own words, those for people first, and the parameters that it blames; where it had none, what went wrong
+    /// on the way.
     #[must_use]
     pub fn words(&self) -> String {
         let Some(said) = &self.said else {
             return std::error::Error::source(self).map_or_else(|| self.to_string(), ToString::to_string);
         };
-        match (&said.user_title, &said.user_msg) {
+        let words = match (&said.user_title, &said.user_msg) {
             (Some(title), Some(text)) => format!("{title}: {text}"),
             (None, Some(text)) => text.clone(),
             _ => said.message.clone(),
-        }
+        };
+        if said.blamed.is_empty() { words } else { format!("{words} (Meta blames {})", said.blamed.join(", ")) }
     }
 
     /// Whether Meta's developer text has these words, in any case of letters.
@@ -630,8 +632,9 @@ mod tests {
     fn blame_is_read_from_an_object_and_from_its_text() {
         let data = json!({"blame_field_specs": [["daily_budget"], ["targeting", "age_min"]]});
         for data in [data.clone(), Value::String(data.to_string())] {
-            let said = error(400, json!({"code": 100, "error_data": data})).said.unwrap();
-            assert_eq!(said.blamed, ["daily_budget", "targeting.age_min"]);
+            let blaming = error(400, json!({"code": 100, "message": "Too low", "error_data": data}));
+            assert_eq!(blaming.words(), "Too low (Meta blames daily_budget, targeting.age_min)");
+            assert_eq!(blaming.said.unwrap().blamed, ["daily_budget", "targeting.age_min"]);
         }
         assert!(error(400, json!({"code": 100, "error_data": "nonsense"})).said.unwrap().blamed.is_empty());
     }

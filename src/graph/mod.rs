@@ -362,17 +362,28 @@ impl Session {
     ///
     /// As [`Session::get`], for the batch; within it a missing answer is [`ErrorKind::Timeout`].
     pub async fn batch(&self, requests: &[Request]) -> Result<Vec<Result<Value, GraphError>>, GraphError> {
-        self.run_batch(requests, true).await
-    }
-
-    /// Writes up to [`MAX_BATCH`] things, each once, as [`Session::batch`] reads.
-    ///
-    /// # Errors
-    ///
-    /// As [`Session::post`], for the batch and within it.
-    pub async fn batch_post(&self, requests: &[Request]) -> Result<Vec<Result<Value, GraphError>>, GraphError> {
-        self.check_writes()?;
-        self.run_batch(requests, false).await
+        if requests.is_empty() {
+            return Ok(Vec::new());
+        }
+        if requests.len() > MAX_BATCH {
+            return Err(GraphError::invalid("a batch has at most 50 requests"));
+        }
+        if self.caller.host == Host::Instagram {
+            return Ok(join_all(requests.iter().map(|request| self.call(Method::GET, request, true))).await);
+        }
+        let entry = |request: &Request| {
+            let (path, params) = (request.path().trim_start_matches('/'), request.encoded(None));
+            let url = if params.is_empty() { path.to_owned() } else { format!("{path}?{params}") };
+            json!({ "method": "GET", "relative_url": url })
+        };
+        let entries = Value::Array(requests.iter().map(entry).collect());
+        let batch = Request::root().query("include_headers", "false").query("batch", entries.to_string());
+        match self.call(Method::POST, &batch, true).await? {
+            Value::Array(answers) if answers.len() == requests.len() => {
+                Ok(answers.iter().map(|answer| self.batch_answer(answer)).collect())
+            }
+            _ => Err(self.counted(GraphError::malformed())),
+        }
     }
 
     /// The same call with the Page's own token, which Meta wants for a Page's messages: same client, host and deadline.
@@ -420,36 +431,6 @@ impl Session {
     #[must_use]
     pub fn deadline(&self) -> Instant {
         self.caller.deadline
-    }
-
-    async fn run_batch(&self, all: &[Request], reads: bool) -> Result<Vec<Result<Value, GraphError>>, GraphError> {
-        if all.is_empty() {
-            return Ok(Vec::new());
-        }
-        if all.len() > MAX_BATCH || !all.iter().all(Request::versioned) {
-            return Err(GraphError::invalid("a batch has at most 50 requests, all of the configured version"));
-        }
-        if self.caller.host == Host::Instagram {
-            let method = if reads { Method::GET } else { Method::POST };
-            return Ok(join_all(all.iter().map(|request| self.call(method.clone(), request, reads))).await);
-        }
-        let entry = |request: &Request| {
-            let (path, params) = (request.path().trim_start_matches('/'), request.encoded(None));
-            match (reads, params.is_empty()) {
-                (true, true) => json!({ "method": "GET", "relative_url": path }),
-                (true, false) => json!({ "method": "GET", "relative_url": format!("{path}?{params}") }),
-                (false, _) => json!({ "method": "POST", "relative_url": path, "body": params }),
-            }
-        };
-        let entries = Value::Array(all.iter().map(entry).collect());
-        let batch = Request::root().query("include_headers", "false").query("batch", entries.to_string());
-        let settle = |error: GraphError| if reads { error } else { error.of_write() };
-        match self.call(Method::POST, &batch, reads).await? {
-            Value::Array(answers) if answers.len() == all.len() => {
-                Ok(answers.iter().map(|answer| self.batch_answer(answer).map_err(settle)).collect())
-            }
-            _ => Err(self.counted(settle(GraphError::malformed()))),
-        }
     }
 
     fn batch_answer(&self, answer: &Value) -> Result<Value, GraphError> {
@@ -522,12 +503,7 @@ impl Session {
             Host::Facebook => &inner.settings.base_url,
             Host::Instagram => &inner.settings.instagram_base_url,
         };
-        let mut url = base.trim_end_matches('/').to_owned();
-        if request.versioned() {
-            url.push('/');
-            url.push_str(&inner.settings.version);
-        }
-        url.push_str(request.path());
+        let mut url = format!("{}/{}{}", base.trim_end_matches('/'), inner.settings.version, request.path());
         let proof = self.caller.proof.as_ref().map(Secret::expose);
         let params = request.encoded(proof);
         let http = if *method == Method::POST && request.is_json() {

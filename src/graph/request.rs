@@ -13,7 +13,6 @@ pub(super) const ESCAPED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_'
 #[derive(Clone)]
 pub struct Request {
     path: String,
-    versioned: bool,
     json: bool,
     for_token: bool,
     params: Vec<(&'static str, String)>,
@@ -44,20 +43,14 @@ impl Request {
             }
         }
         match nodes.next() {
-            None => Ok(Self { path, versioned: true, json: false, for_token: false, params: Vec::new() }),
+            None => Ok(Self { path, json: false, for_token: false, params: Vec::new() }),
             Some(_) => Err(GraphError::invalid("there are more ids than the path takes")),
         }
     }
 
     /// The root of a version, where batches go.
     pub(super) fn root() -> Self {
-        Self { path: "/".to_owned(), versioned: true, json: false, for_token: false, params: Vec::new() }
-    }
-
-    /// The same path without a version before it, as Instagram's `refresh_access_token` wants it.
-    #[must_use]
-    pub fn unversioned(self) -> Self {
-        Self { versioned: false, ..self }
+        Self { path: "/".to_owned(), json: false, for_token: false, params: Vec::new() }
     }
 
     /// Adds a parameter: in the query of a read or a deletion, in the form of a write. Lists and objects are JSON text.
@@ -109,10 +102,6 @@ impl Request {
         let params: serde_json::Map<_, _> =
             self.params.iter().map(|(name, value)| ((*name).to_owned(), value.as_str().into())).collect();
         serde_json::json!({ "method": method, "path": self.path, "params": params })
-    }
-
-    pub(super) fn versioned(&self) -> bool {
-        self.versioned
     }
 
     /// Begins with a slash.

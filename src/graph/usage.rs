@@ -24,17 +24,12 @@ pub struct Usage {
     pub highest_pct: f64,
     /// Until Meta expects to answer again; `None` while not limited.
     pub regain: Option<Duration>,
-    /// `development_access` or `standard_access`; ads only.
-    pub tier: Option<String>,
-    /// When the newest of the readings came.
-    pub seen_at: Timestamp,
 }
 
 #[derive(Debug)]
 struct Reading {
     pct: f64,
     regain: Option<Duration>,
-    tier: Option<String>,
     at: Timestamp,
 }
 
@@ -80,12 +75,9 @@ impl Book {
     /// What is known of `account`; `None` before its first reading and once all of them are old.
     pub(super) fn usage(&self, account: &str, now: Timestamp) -> Option<Usage> {
         let readings: Vec<_> = self.0.get(account)?.values().filter(|reading| reading.counts(now)).collect();
-        let newest_first = |tier: &&&Reading| (tier.tier.is_some(), tier.at);
-        Some(Usage {
+        (!readings.is_empty()).then(|| Usage {
             highest_pct: readings.iter().map(|reading| reading.pct).fold(0.0, f64::max),
             regain: readings.iter().filter_map(|reading| reading.regain_left(now)).max(),
-            tier: readings.iter().max_by_key(newest_first).and_then(|reading| reading.tier.clone()),
-            seen_at: readings.iter().map(|reading| reading.at).max()?,
         })
     }
 }
@@ -96,9 +88,8 @@ fn read(headers: &HeaderMap, now: Timestamp) -> Vec<(String, Reading)> {
     let mut add = |limit: String, value: &Value, pcts: &[&str], regain: fn(&Value) -> Option<Duration>| {
         let pcts = pcts.iter().filter_map(|name| value.get(name)?.as_f64()).filter(|pct| *pct >= 0.0);
         if let Some(pct) = pcts.reduce(f64::max) {
-            let tier = value.get("ads_api_access_tier").and_then(Value::as_str).filter(|tier| tier.len() <= 64);
             let regain = regain(value).filter(|regain| !regain.is_zero());
-            readings.push((limit, Reading { pct, regain, tier: tier.map(str::to_owned), at: now }));
+            readings.push((limit, Reading { pct, regain, at: now }));
         }
     };
     const TIMES: &[&str] = &["call_count", "total_cputime", "total_time"];
@@ -163,19 +154,18 @@ mod tests {
         let business = r#"{"17":[{"type":"ads_insights","call_count":95,"total_cputime":20,"total_time":20,
             "estimated_time_to_regain_access":2,"ads_api_access_tier":"standard_access"},{"type":"instagram","call_count":3}]}"#;
         let business = business.replace('\n', "");
-        type Case<'a> = (&'a str, &'a str, f64, Option<u64>, Option<&'a str>);
+        type Case<'a> = (&'a str, &'a str, f64, Option<u64>);
         let cases: &[Case<'_>] = &[
-            ("X-App-Usage", r#"{"call_count":28,"total_cputime":25,"total_time":29}"#, 29.0, None, None),
-            ("x-business-use-case-usage", &business, 95.0, Some(120), Some("standard_access")),
-            ("X-Ad-Account-Usage", r#"{"acc_id_util_pct":9.67,"reset_time_duration":100}"#, 9.67, None, None),
-            ("x-ad-account-usage", r#"{"acc_id_util_pct":100,"reset_time_duration":90}"#, 100.0, Some(90), None),
-            ("X-FB-Ads-Insights-Throttle", r#"{"app_id_util_pct":100,"acc_id_util_pct":10}"#, 100.0, None, None),
+            ("X-App-Usage", r#"{"call_count":28,"total_cputime":25,"total_time":29}"#, 29.0, None),
+            ("x-business-use-case-usage", &business, 95.0, Some(120)),
+            ("X-Ad-Account-Usage", r#"{"acc_id_util_pct":9.67,"reset_time_duration":100}"#, 9.67, None),
+            ("x-ad-account-usage", r#"{"acc_id_util_pct":100,"reset_time_duration":90}"#, 100.0, Some(90)),
+            ("X-FB-Ads-Insights-Throttle", r#"{"app_id_util_pct":100,"acc_id_util_pct":10}"#, 100.0, None),
         ];
-        for (name, value, pct, regain, tier) in cases {
+        for (name, value, pct, regain) in cases {
             let usage = usage_after(&[(name, value)]).unwrap();
             assert_eq!(usage.highest_pct, *pct, "{name}");
             assert_eq!(usage.regain, regain.map(Duration::from_secs), "{name}");
-            assert_eq!(usage.tier.as_deref(), *tier, "{name}");
         }
     }
 
@@ -203,7 +193,6 @@ mod tests {
         book.note("a", &headers(&[("x-app-usage", r#"{"call_count":4}"#)]), at(60));
         let usage = book.usage("a", at(60)).unwrap();
         assert_eq!((usage.highest_pct, usage.regain), (100.0, Some(Duration::from_secs(1140))));
-        assert_eq!(usage.seen_at, at(60));
         assert_eq!(book.usage("a", at(1199)).unwrap().highest_pct, 100.0);
         assert_eq!(book.usage("a", at(1200)), None);
         assert_eq!(book.usage("b", at(0)), None);
