@@ -24,8 +24,14 @@ pub struct FileLock {
 }
 
 impl FileLock {
-    /// Waits until nobody holds `name` in the lock file of `guarded`, which stands beside it and ends in `.write.lock`.
-    /// It is made where it is missing, for its owner alone, and its folder must be there.
+    /// The file that the locks of `guarded` are on.
+    #[must_use]
+    pub fn path(guarded: &Path) -> PathBuf {
+        beside(guarded, ".write.lock")
+    }
+
+    /// Waits until nobody holds `name` in the lock file of `guarded`, [`FileLock::path`]. It is made where it is missing,
+    /// for its owner alone, and its folder must be there.
     ///
     /// # Errors
     /// Why the lock file cannot be made or locked.
@@ -47,8 +53,8 @@ impl FileLock {
 
     /// Asks again and again: whoever waits within the system cannot be told to stop waiting.
     async fn take(guarded: &Path, start: i64, len: i64) -> io::Result<Self> {
-        let path = beside(guarded);
-        let locked = tokio::task::spawn_blocking(move || open(&path)).await.map_err(io::Error::other)??;
+        let path = Self::path(guarded);
+        let locked = tokio::task::spawn_blocking(move || open_regular(&path)).await.map_err(io::Error::other)??;
         let lock = libc::flock {
             l_type: libc::F_WRLCK as libc::c_short,
             l_whence: libc::SEEK_SET as libc::c_short,
@@ -68,15 +74,27 @@ impl FileLock {
     }
 }
 
-fn beside(guarded: &Path) -> PathBuf {
+/// The file of locks beside `guarded`, whose name ends in `suffix`.
+#[must_use]
+pub fn beside(guarded: &Path, suffix: &str) -> PathBuf {
     let mut name = OsString::from(guarded);
-    name.push(".write.lock");
+    name.push(suffix);
     name.into()
 }
 
-fn open(path: &Path) -> io::Result<File> {
-    let options = OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC | OFlag::O_NONBLOCK;
-    OpenOptions::new().append(true).create(true).mode(0o600).custom_flags(options.bits()).open(path)
+/// Opens a regular file to read and append, and makes it where it is missing, for its owner alone.
+///
+/// # Errors
+/// What the system says; `ELOOP` for a link, and [`io::ErrorKind::InvalidInput`] for what else is no regular file.
+pub fn open_regular(path: &Path) -> io::Result<File> {
+    let flags = OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC | OFlag::O_NONBLOCK;
+    let mut options = OpenOptions::new();
+    let file = options.read(true).append(true).create(true).mode(0o600).custom_flags(flags.bits()).open(path)?;
+    if file.metadata()?.is_file() {
+        Ok(file)
+    } else {
+        Err(io::Error::new(io::ErrorKind::InvalidInput, "it is no regular file"))
+    }
 }
 
 #[cfg(test)]
@@ -109,11 +127,14 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_link_in_the_place_of_the_file_is_refused() {
+    async fn what_is_no_regular_file_is_refused() {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("some.db");
-        std::os::unix::fs::symlink("elsewhere", beside(&file)).unwrap();
+        std::os::unix::fs::symlink("elsewhere", FileLock::path(&file)).unwrap();
         assert_eq!(FileLock::of(&file, "a").await.unwrap_err().raw_os_error(), Some(libc::ELOOP));
         assert!(!folder.path().join("elsewhere").exists());
+        std::fs::remove_file(FileLock::path(&file)).unwrap();
+        nix::unistd::mkfifo(&FileLock::path(&file), nix::sys::stat::Mode::S_IRWXU).unwrap();
+        assert_eq!(FileLock::of(&file, "a").await.unwrap_err().kind(), io::ErrorKind::InvalidInput);
     }
 }

@@ -448,7 +448,7 @@ impl Config {
                 warnings.push(format!(
                     "mcp.{}.tools: leaves {name} without any tool: begin the list with \"*\" or with what is wanted, and \
                      set writes for tools that write",
-                    name.replace('-', "_")
+                    platform.section()
                 ));
             }
             let may_write = offered.tools().iter().any(|tool| tool.access != Access::Read);

@@ -27,6 +27,15 @@ impl Platform {
         }
     }
 
+    /// Its table below `[mcp]` in the configuration.
+    #[must_use]
+    pub fn section(self) -> &'static str {
+        match self {
+            Self::Instagram => "instagram",
+            Self::MetaAds => "meta_ads",
+        }
+    }
+
     /// Its tools, in the order of `tools/list`.
     #[must_use]
     pub fn catalogue(self) -> &'static [Tool] {

@@ -140,7 +140,7 @@ impl Offer {
             return Ok(tool);
         }
         if let Some(tool) = self.catalogue.iter().find(|tool| tool.is_called(name)) {
-            let (tool, section, needs) = (tool.name, section(self.platform), tool.access.needs());
+            let (tool, section, needs) = (tool.name, self.platform.section(), tool.access.needs());
             let is = self.writes.word();
             return Err(if needs > self.writes {
                 CallError::WritesOff { tool, section, is, needs }
@@ -157,14 +157,6 @@ impl Offer {
         scored.sort_by(|a, b| b.0.total_cmp(&a.0));
         let nearest = scored.into_iter().take(3).filter(|(score, _)| *score > 0.6).map(|(_, name)| name).collect();
         Err(CallError::Unknown { name: shown(name), nearest })
-    }
-}
-
-/// The platform's part of the configuration.
-fn section(platform: Platform) -> &'static str {
-    match platform {
-        Platform::Instagram => "instagram",
-        Platform::MetaAds => "meta_ads",
     }
 }
 
@@ -229,7 +221,7 @@ impl Drop for Place {
 impl Mcp {
     pub(super) fn new(settings: Settings, graph: Graph, keys: Option<Keys>) -> Result<Self, StartError> {
         let unknown = |error: UnknownTool| {
-            let (section, help) = (section(settings.platform), error.help(settings.platform));
+            let (section, help) = (settings.platform.section(), error.help(settings.platform));
             StartError::configuration(format!("mcp.{section}.tools: {error}; {help}"))
         };
         let offer = Offer::new(settings.platform, settings.catalogue, &settings.tools, settings.writes);

@@ -3,19 +3,19 @@
 //! A batch is written under an exclusive lock on `<file>.lock`, so that a service and a command can both write.
 //! Before it, the path is looked at anew: the file may have been rotated away, cut, or lengthened by the other process.
 
-use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::fs::{self, DirBuilder, File};
 use std::io::{self, ErrorKind, Write as _};
-use std::os::unix::fs::{DirBuilderExt, FileExt, MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use base64::Engine as _;
 use jiff::Timestamp;
-use nix::fcntl::OFlag;
 use nix::sys::statvfs::fstatvfs;
 
 use super::AuditError;
 use super::line::{Entry, Event, Hash, KEPT_MAX_BYTES, LINE_MAX_BYTES, Line, NEW_FILE};
+use crate::lock::{beside, open_regular};
 
 /// The most that is searched for the last whole line; a batch is at most this long.
 const WINDOW_BYTES: u64 = 256 * LINE_MAX_BYTES as u64;
@@ -74,7 +74,8 @@ impl Trail {
         if let Some(folder) = folder(path) {
             DirBuilder::new().recursive(true).mode(0o700).create(folder).map_err(|error| failed(path, error))?;
         }
-        let lock = lock_file(path, ".lock")?;
+        let beside = beside(path, ".lock");
+        let lock = open_regular(&beside).map_err(|error| failed(&beside, error))?;
         let mut trail = Self {
             path: path.to_owned(),
             disk,
@@ -189,7 +190,7 @@ impl Trail {
         let replaced = known.is_none() || known != there;
         if replaced || self.failure.is_some() {
             // The old one stays open until the new one is: its inode number cannot come back before.
-            let file = open_regular(&self.path)?;
+            let file = open_regular(&self.path).map_err(|error| failed(&self.path, error))?;
             if replaced {
                 self.leave();
                 return self.adopt(file, starting);
@@ -328,35 +329,12 @@ fn may_be_torn(bytes: &[u8]) -> bool {
     bytes[..opens] == FILE_OPENS[..opens] || bytes.iter().all(|byte| *byte == 0)
 }
 
-fn open_regular(path: &Path) -> Result<File, AuditError> {
-    let file = OpenOptions::new()
-        .read(true)
-        .append(true)
-        .create(true)
-        .mode(0o600)
-        .custom_flags((OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC | OFlag::O_NONBLOCK).bits())
-        .open(path)
-        .map_err(|error| failed(path, error))?;
-    if file.metadata().map_err(|error| failed(path, error))?.is_file() {
-        Ok(file)
-    } else {
-        Err(AuditError::NotRegular { path: path.to_owned() })
-    }
-}
-
-/// The file beside the trail whose lock two processes share.
-pub(super) fn lock_file(path: &Path, suffix: &str) -> Result<File, AuditError> {
-    let mut name = path.to_owned().into_os_string();
-    name.push(suffix);
-    open_regular(Path::new(&name))
-}
-
 fn folder(path: &Path) -> Option<&Path> {
     path.parent().map(|folder| if folder.as_os_str().is_empty() { Path::new(".") } else { folder })
 }
 
 pub(super) fn failed(path: &Path, error: io::Error) -> AuditError {
-    if error.raw_os_error() == Some(nix::errno::Errno::ELOOP as i32) {
+    if error.raw_os_error() == Some(nix::errno::Errno::ELOOP as i32) || error.kind() == ErrorKind::InvalidInput {
         return AuditError::NotRegular { path: path.to_owned() };
     }
     AuditError::Io { path: path.to_owned(), source: Arc::new(error) }

@@ -41,7 +41,9 @@ impl WriteLock {
 
     async fn taken(lock: impl Future<Output = io::Result<FileLock>>, audit_path: &Path) -> Result<Self, AuditError> {
         match timeout(PATIENCE, lock).await {
-            Ok(locked) => Ok(Self { _locked: locked.map_err(|error| file::failed(audit_path, error))? }),
+            Ok(locked) => {
+                Ok(Self { _locked: locked.map_err(|error| file::failed(&FileLock::path(audit_path), error))? })
+            }
             Err(_elapsed) => Err(AuditError::Held),
         }
     }
