@@ -3,7 +3,7 @@
 //! [`Database::open`] makes or checks the file; [`Database::call`] runs a closure on the connection, one after
 //! another. A commit is on disk before its call returns (`synchronous=FULL`).
 
-use std::fs::{self, DirBuilder, OpenOptions, Permissions};
+use std::fs::{self, DirBuilder, File, OpenOptions, Permissions};
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -301,30 +301,65 @@ fn resolve(path: &Path, schema: &Schema, mode: Mode) -> Result<PathBuf, SqliteEr
     Ok(file)
 }
 
+/// What a file says of itself.
+struct Found {
+    application_id: i32,
+    version: i32,
+    /// No table and no mark of anybody: as good as missing.
+    nothing: bool,
+    /// Writes go to a log beside it (`journal_mode`); not so in a backup by `VACUUM INTO`.
+    logged: bool,
+}
+
+impl Found {
+    fn current(&self, schema: &Schema) -> bool {
+        self.application_id == schema.application_id && self.version == schema.version()
+    }
+}
+
+/// All of it at one moment, since another process may just be making the file.
+fn look(connection: &mut Connection) -> rusqlite::Result<Found> {
+    let moment = connection.transaction()?;
+    let number = |name| moment.pragma_query_value(None, name, |row| row.get::<_, i32>(0));
+    let (application_id, version) = (number("application_id")?, number("user_version")?);
+    let empty = moment.query_row("SELECT count(*) = 0 FROM sqlite_schema", [], |row| row.get::<_, bool>(0))?;
+    let journal: String = moment.pragma_query_value(None, "journal_mode", |row| row.get(0))?;
+    let nothing = application_id == 0 && version == 0 && empty;
+    Ok(Found { application_id, version, nothing, logged: journal == "wal" })
+}
+
 /// Checks that the file is ours and whole, brings it to the current version, and sets the connection up.
 fn prepare(connection: &mut Connection, path: &Path, schema: &Schema, mode: Mode) -> Result<(), SqliteError> {
     let failed = |error| classify(path, error);
     let read_only = || SqliteError::ReadOnly { path: path.to_owned() };
     connection.busy_timeout(BUSY_TIMEOUT).map_err(failed)?;
-    let pragma = |connection: &Connection, name| connection.pragma_query_value(None, name, |row| row.get::<_, i32>(0));
-
     // Before anything is written: the file may be somebody else's.
-    let found = pragma(connection, "application_id").map_err(failed)?;
-    let version = pragma(connection, "user_version").map_err(failed)?;
-    let empty = connection
-        .query_row("SELECT count(*) = 0 FROM sqlite_schema", [], |row| row.get::<_, bool>(0))
-        .map_err(failed)?;
-    let fresh = found == 0 && version == 0 && empty;
-    if fresh && mode == Mode::Existing {
+    let mut found = look(connection).map_err(failed)?;
+    // One process at a time makes a file, turns it to its log or changes its tables: of two that turn it at once,
+    // SQLite fails one. The lock is on the folder, for closing a file of SQLite's own would give up its locks.
+    let _making = match path.parent() {
+        Some(folder) if mode != Mode::Memory && !(found.logged && found.current(schema)) => {
+            let make = |source| SqliteError::Make { path: path.to_owned(), source };
+            let folder = File::open(folder).map_err(make)?;
+            folder.lock().map_err(make)?;
+            found = look(connection).map_err(failed)?;
+            Some(folder)
+        }
+        _ => None,
+    };
+    if found.nothing && mode == Mode::Existing {
         return Err(SqliteError::Absent { path: path.to_owned(), what: schema.what });
     }
-    if !fresh && found != schema.application_id {
-        let expected = schema.application_id;
-        return Err(SqliteError::Foreign { path: path.to_owned(), what: schema.what, found, expected });
+    if !found.nothing && found.application_id != schema.application_id {
+        return Err(SqliteError::Foreign {
+            path: path.to_owned(),
+            what: schema.what,
+            found: found.application_id,
+            expected: schema.application_id,
+        });
     }
-    let known = schema.version();
-    if version > known {
-        return Err(SqliteError::Newer { path: path.to_owned(), found: version, known });
+    if found.version > schema.version() {
+        return Err(SqliteError::Newer { path: path.to_owned(), found: found.version, known: schema.version() });
     }
     // SQLite opens a file that it may not write for reading, and fails at the first write only.
     if connection.is_readonly("main").map_err(failed)? {
@@ -345,7 +380,7 @@ fn prepare(connection: &mut Connection, path: &Path, schema: &Schema, mode: Mode
     if checked != "ok" {
         return Err(SqliteError::Corrupt { path: path.to_owned(), detail: checked });
     }
-    if fresh || version < known {
+    if !found.current(schema) {
         migrate(connection, schema).map_err(failed)?;
     }
     Ok(())
@@ -382,6 +417,7 @@ fn classify(path: &Path, error: rusqlite::Error) -> SqliteError {
 #[cfg(test)]
 mod tests {
     use std::os::unix::fs::symlink;
+    use std::sync::Barrier;
 
     use super::*;
 
@@ -487,6 +523,36 @@ mod tests {
         assert!(matches!(open("link", Mode::Create), SqliteError::NotRegular { .. }));
         fs::create_dir(at("dir")).unwrap();
         assert!(matches!(open("dir", Mode::Create), SqliteError::NotRegular { .. }));
+    }
+
+    fn opened_by_many_at_once(path: &Path) {
+        let at_once = Barrier::new(8);
+        let open = || {
+            at_once.wait();
+            Database::open(path, &SCHEMA, Mode::Create).map(drop)
+        };
+        thread::scope(|scope| {
+            let opening = [(); 8].map(|()| scope.spawn(open));
+            for opened in opening {
+                opened.join().unwrap().unwrap();
+            }
+        });
+    }
+
+    #[tokio::test]
+    async fn many_may_open_a_new_file_or_a_backup_at_once() {
+        let folder = tempfile::tempdir().unwrap();
+        for round in 0..20 {
+            let (new, backup) =
+                (folder.path().join(format!("{round}.db")), folder.path().join(format!("{round}.copy")));
+            opened_by_many_at_once(&new);
+            let database = Database::open(&new, &SCHEMA, Mode::Existing).unwrap();
+            database.call(add("one")).await.unwrap();
+            let into = backup.to_str().unwrap().to_owned();
+            database.call(move |db| db.execute("VACUUM INTO ?1", [into])).await.unwrap();
+            opened_by_many_at_once(&backup);
+            assert_eq!(words(&Database::open(&backup, &SCHEMA, Mode::Existing).unwrap()).await, 1);
+        }
     }
 
     #[tokio::test]
