@@ -1,5 +1,7 @@
 //! JSON of the credential endpoints, for both ends: what comes in, the summary, the grant.
 
+use std::fmt;
+
 use jiff::{SignedDuration, Timestamp};
 use serde::ser::SerializeMap as _;
 use serde::{Deserialize, Serialize, Serializer};
@@ -23,6 +25,23 @@ pub struct FieldError {
 impl FieldError {
     fn new(field: &'static str, expected: impl Into<String>) -> Self {
         Self { field, expected: expected.into() }
+    }
+}
+
+/// The clients that `client_required` names, as members of its error.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NamedClients {
+    /// Of many only the first.
+    pub clients: Vec<ClientId>,
+    /// Whether there are more.
+    pub truncated: bool,
+}
+
+impl fmt::Display for NamedClients {
+    /// Their ids, for the end of a sentence.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let ids: Vec<_> = self.clients.iter().map(ClientId::as_str).collect();
+        write!(f, "{}{}", ids.join(", "), if self.truncated { " and others" } else { "" })
     }
 }
 

@@ -416,7 +416,8 @@ fn the_shell_is_told_of_commands_and_options_not_of_requests() {
     let connect = format!("http://127.0.0.1:{port}");
     let call = ["call", "--platform", "instagram", "get_profile"];
     let (exit, _, err) = run(&call, &[("AIVIARY__MCP__CONNECT_URL", &connect)]);
-    let several = "several clients are stored; name one with --client, of: acme, other";
+    let several =
+        "several clients are stored; call /clients/{client_id}/mcp, or aiviary call --client, with one of: acme, other";
     assert_eq!((exit, err), (1, format!("error: {several} [client_required]\n")));
     assert_eq!(served.end("TERM").0, Some(0));
 
@@ -427,7 +428,10 @@ fn the_shell_is_told_of_commands_and_options_not_of_requests() {
     let nobody = "no credential is stored for client nobody; `aiviary credential add` stores one";
     let anew = "`aiviary credential add --client other` stores its token anew";
     for (arguments, said) in [
-        (&["set", "--facebook-page-id", "19"][..], several),
+        (
+            &["set", "--facebook-page-id", "19"][..],
+            "several clients are stored; name one with --client, of: acme, other",
+        ),
         (&["set", "--client", "nobody", "--facebook-page-id", "19"], nobody),
         (&["set", "--client", "other", "--facebook-page-id", "19"], anew),
         (&["remove", "--client", "nobody"], nobody),

@@ -42,14 +42,7 @@ pub(super) fn run(args: Call, context: &Context) -> Result<Exit, Failure> {
                 "connect_unavailable" | "meta_unavailable" | "meta_timeout" => Exit::Unavailable,
                 _ => Exit::Failed,
             };
-            let words = match (failure.code(), failure.message().rsplit_once("one of: ")) {
-                // Here the client stands in no path.
-                ("client_required", Some((_, names))) => {
-                    format!("several clients are stored; name one with --client, of: {names}")
-                }
-                _ => failure.message().to_owned(),
-            };
-            Err(Failure::new(exit, format!("{words} [{}]", failure.code())))
+            Err(Failure::new(exit, format!("{} [{}]", failure.message(), failure.code())))
         }
     }
 }

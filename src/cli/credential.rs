@@ -13,7 +13,7 @@ use zeroize::Zeroizing;
 
 use super::{Accounts, Context, Credential, Exit, Failure, owner, print, say};
 use crate::api::{Given, Summary};
-use crate::credential::{AccountKind, ClientId};
+use crate::credential::AccountKind;
 use crate::crypto::TOKEN_MAX_BYTES;
 use crate::exposure::Peer;
 use crate::roles::StartError;
@@ -161,11 +161,7 @@ async fn change(args: Credential, connect: &Arc<Connect>) -> Result<String, Fail
 fn in_own_words(error: &ConnectError) -> Option<String> {
     match error {
         ConnectError::NotFound(_) => Some(format!("{error}; `aiviary credential add` stores one")),
-        ConnectError::ClientRequired { some, more } => {
-            let names = some.iter().map(ClientId::as_str).collect::<Vec<_>>().join(", ");
-            let others = if *more { " and others" } else { "" };
-            Some(format!("{error}; name one with --client, of: {names}{others}"))
-        }
+        ConnectError::ClientRequired(named) => Some(format!("{error}; name one with --client, of: {named}")),
         ConnectError::Unreadable { client, .. } => {
             Some(format!("{error}; `aiviary credential add --client {client}` stores its token anew"))
         }

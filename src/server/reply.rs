@@ -119,6 +119,15 @@ impl Failure {
         self
     }
 
+    /// More members of the error object: those of `value`.
+    #[must_use]
+    pub fn with_members(mut self, value: &impl Serialize) -> Self {
+        if let Ok(Value::Object(members)) = serde_json::to_value(value) {
+            self.0.more.extend(members);
+        }
+        self
+    }
+
     /// Whether the error object has a member beyond code and message.
     #[must_use]
     pub fn says(&self, name: &str) -> bool {

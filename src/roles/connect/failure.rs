@@ -3,7 +3,7 @@
 use hyper::StatusCode;
 
 use super::audit::AuditError;
-use crate::api::FieldError;
+use crate::api::{FieldError, NamedClients};
 use crate::credential::ClientId;
 use crate::crypto::OpenError;
 use crate::server::Failure;
@@ -33,12 +33,7 @@ pub enum ConnectError {
     NotFound(Option<ClientId>),
     /// Several clients are stored, and none was named.
     #[error("several clients are stored")]
-    ClientRequired {
-        /// Of many only the first.
-        some: Vec<ClientId>,
-        /// Whether there are more.
-        more: bool,
-    },
+    ClientRequired(NamedClients),
     /// What came is older than what is stored, or than a removal.
     #[error("issued_at is older than what is stored, or than the removal of this client")]
     Stale,
@@ -87,11 +82,9 @@ impl From<ConnectError> for Failure {
                 let message = format!("{error}; store one with POST /api/credentials");
                 return failure(StatusCode::NOT_FOUND, "not_found", message);
             }
-            E::ClientRequired { some, more } => {
-                let names = some.iter().map(ClientId::as_str).collect::<Vec<_>>().join(", ");
-                let others = if *more { " and others" } else { "" };
-                let message = format!("several clients are stored; name one with ?client_id=, of: {names}{others}");
-                return failure(StatusCode::CONFLICT, "client_required", message);
+            E::ClientRequired(named) => {
+                let message = format!("{error}; name one with ?client_id=, of: {named}");
+                return failure(StatusCode::CONFLICT, "client_required", message).with_members(named);
             }
             E::Stale => {
                 let message = format!("{error}; nothing was changed");

@@ -18,7 +18,7 @@ use super::Settings;
 use super::audit::{self, AuditError, AuditLog, Entry, Event, WriteLock};
 use super::failure::ConnectError;
 use super::state::State;
-use crate::api::{FieldError, Given, Grant, NewCredential, Summary};
+use crate::api::{FieldError, Given, Grant, NamedClients, NewCredential, Summary};
 use crate::clock::{Clock, rfc3339};
 use crate::credential::{AccountIds, AccountKind, Binding, ClientId, Expiry, Login, SealedCredential};
 use crate::crypto::{KeyId, OpenError, Sealer};
@@ -445,7 +445,10 @@ impl Connect {
         match clients.len() {
             0 => Err(ConnectError::NotFound(None)),
             1 => clients.pop_first().ok_or(ConnectError::NotFound(None)),
-            _ => Err(ConnectError::ClientRequired { some: clients.into_iter().take(NAMED_MAX).collect(), more }),
+            _ => {
+                let clients = clients.into_iter().take(NAMED_MAX).collect();
+                Err(ConnectError::ClientRequired(NamedClients { clients, truncated: more }))
+            }
         }
     }
 

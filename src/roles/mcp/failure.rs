@@ -129,10 +129,10 @@ fn grant(error: &GrantError, told: String) -> (Failure, bool) {
     let conflict = |code| (Failure::new(StatusCode::CONFLICT, code, told.clone()), false);
     match error {
         GrantError::NotConnected(_) => conflict("not_connected"),
-        GrantError::ClientRequired(words) => {
-            // Connect speaks of its own query; here the client stands in the path.
-            let names = words.rsplit("of: ").next().unwrap_or_default();
-            let message = format!("several clients are stored; call /clients/{{client_id}}/mcp with one of: {names}");
+        GrantError::ClientRequired(named) => {
+            // The same words for n8n and for `aiviary call`.
+            let how = "call /clients/{client_id}/mcp, or aiviary call --client,";
+            let message = format!("{told}; {how} with one of: {named}");
             (Failure::new(StatusCode::CONFLICT, "client_required", message), false)
         }
         GrantError::Unreadable(_) => conflict("credential_unreadable"),

@@ -6,6 +6,7 @@ use hyper::StatusCode;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use reqwest::header::{AUTHORIZATION, HeaderValue};
 use reqwest::redirect::Policy;
+use serde::Deserialize as _;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 use tokio::sync::Semaphore;
@@ -13,7 +14,7 @@ use tokio::time::timeout;
 use zeroize::Zeroizing;
 
 use super::ConnectAt;
-use crate::api::Grant;
+use crate::api::{Grant, NamedClients};
 use crate::credential::ClientId;
 use crate::graph;
 use crate::secret::Secret;
@@ -38,8 +39,8 @@ pub enum GrantError {
     #[error("{0}")]
     NotConnected(String),
     /// Several clients are stored and none is named.
-    #[error("{0}")]
-    ClientRequired(String),
+    #[error("several clients are stored")]
+    ClientRequired(NamedClients),
     /// The stored row does not open.
     #[error("{0}")]
     Unreadable(String),
@@ -167,7 +168,10 @@ fn refusal(status: StatusCode, body: &[u8]) -> GrantError {
     let said = || words.clone().unwrap_or_else(|| format!("it answered {status}"));
     match (status, code) {
         (_, "not_found") if words.as_deref() != Some(Failure::NO_SUCH_PATH) => GrantError::NotConnected(said()),
-        (_, "client_required") => GrantError::ClientRequired(said()),
+        (_, "client_required") => {
+            let named = error.get("error").and_then(|error| NamedClients::deserialize(error).ok());
+            GrantError::ClientRequired(named.unwrap_or_default())
+        }
         (_, "credential_unreadable") => GrantError::Unreadable(said()),
         // The right key is never slowed: whoever hears of too many failures has a wrong one.
         (StatusCode::UNAUTHORIZED, _) | (_, "too_many_failures") => {
