@@ -5,6 +5,7 @@ const fs = require('fs');
 const net = require('net');
 const os = require('os');
 const path = require('path');
+const { randomInt } = require('crypto');
 const { spawn, spawnSync } = require('child_process');
 
 const fail = (words) => { throw new Error(words); };
@@ -129,12 +130,23 @@ async function end(folder, name, signal) {
   }
 }
 
-const freePort = () => new Promise((done, failed) => {
-  const server = net.createServer().on('error', failed).listen(0, '127.0.0.1', () => {
-    const { port } = server.address();
-    server.close(() => done(port));
-  });
-});
+const given = new Set();
+
+/** A port of loopback on which nobody listens, given once. The system gives those from 32768 on to whoever connects. */
+async function freePort() {
+  for (let tries = 0; tries < 100; tries += 1) {
+    const port = randomInt(15000, 32000);
+    const free = !given.has(port) && await new Promise((done) => {
+      const server = net.createServer().on('error', () => done(false));
+      server.listen(port, '127.0.0.1', () => server.close(() => done(true)));
+    });
+    if (free) {
+      given.add(port);
+      return port;
+    }
+  }
+  return fail('no free port of loopback');
+}
 
 /** What `up` writes into the folder of a server before anything else. */
 const MARK = 'server.json';

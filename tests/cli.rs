@@ -241,7 +241,7 @@ fn role(status: &'static str, body: &'static str) -> String {
 fn health_says_ready_waiting_or_away() {
     const READY: &str = r#"{"ready":true,"waiting_for":[],"unreadable":0}"#;
     const WAITING: &str = r#"{"ready":false,"waiting_for":["the store"],"unreadable":0}"#;
-    let closed = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
+    let closed = process::reserved().to_string();
     for (at, code, said) in [
         (role("200 OK", READY), 0, "connect: ready\n".to_owned()),
         (role("503 Service Unavailable", WAITING), 1, "connect: not ready: the store\n".to_owned()),
@@ -559,7 +559,7 @@ fn a_call_exits_by_what_came_of_it() {
     let (served, ports) = process::sandbox(folder.path(), &[]);
     let (connect, graph) =
         (format!("http://127.0.0.1:{}", ports.connect), format!("http://127.0.0.1:{}", ports.sandbox));
-    let nobody = format!("http://{}", TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap());
+    let nobody = format!("http://{}", process::reserved());
     let call = |connect: &str, graph: &str, arguments: &[&str]| {
         let variables = [("AIVIARY__MCP__CONNECT_URL", connect), ("AIVIARY__GRAPH__BASE_URL", graph)];
         let all: Vec<&str> = ["call", "--platform", "instagram"].iter().chain(arguments).copied().collect();

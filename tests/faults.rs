@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::hash::{BuildHasher as _, RandomState};
 use std::io::{self, BufRead as _, BufReader, Read as _, Write as _};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpStream};
 use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _, chown, symlink};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Output, Stdio};
@@ -25,6 +25,7 @@ use aiviary::server::Limits;
 use base64::Engine as _;
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
+use support::process::reserved;
 use support::skipped::skipped;
 use support::{API_KEY, Fixture, sample, with_descriptors};
 use tempfile::TempDir;
@@ -233,7 +234,7 @@ impl Home {
     fn serve(&self) -> Service {
         let log = File::options().create(true).append(true).open(self.log()).unwrap();
         until("a service that starts", || {
-            let at = free_port();
+            let at = reserved();
             let mut command = self.command(&["serve", "connect"]);
             command.env("AIVIARY__CONNECT__INTERNAL", at.to_string());
             command.stdin(Stdio::null()).stdout(log.try_clone().unwrap()).stderr(log.try_clone().unwrap());
@@ -285,10 +286,6 @@ const BINARY: &str = env!("CARGO_BIN_EXE_aiviary");
 
 fn is_root() -> bool {
     nix::unistd::geteuid().is_root()
-}
-
-fn free_port() -> SocketAddr {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
 }
 
 fn text(bytes: &[u8]) -> String {
@@ -652,7 +649,7 @@ struct Small {
 impl Small {
     /// `None` where user namespaces are not to be had.
     fn new(home: &Home) -> Option<Self> {
-        let at = free_port();
+        let at = reserved();
         let log = File::options().create(true).append(true).open(home.log()).unwrap();
         let mut command = Command::new("unshare");
         let script = r#"mount -t tmpfs -o size=1m,mode=0700 small "$SMALL" || exit 3
@@ -737,7 +734,7 @@ fn a_full_disk_stops_grants_and_space_alone_brings_them_back() {
     // At start: no service, a sentence, and not the exit code on which a unit stays down.
     small.run(r#"dd if=/dev/zero of="$SMALL/fill" bs=4096"#);
     until("no room for a line", || (get(at, target).unwrap().status == 503).then_some(()));
-    let second = format!(r#"AIVIARY__CONNECT__INTERNAL={} "$BINARY" serve connect"#, free_port());
+    let second = format!(r#"AIVIARY__CONNECT__INTERNAL={} "$BINARY" serve connect"#, reserved());
     assert_eq!(small.run(&second), 1, "{}", home.logged());
     assert_eq!(small.run(r#"cp "$SMALL/audit.jsonl" copy.jsonl"#), 0);
     drop(small);

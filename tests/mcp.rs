@@ -450,7 +450,7 @@ async fn a_credential_service_that_is_away_is_told_from_one_that_refuses() {
     let (lost, odd, page) = (stub(500, "{}").await, stub(200, "[]").await, stub(404, "<html>").await);
     let starting = stub(503, r#"{"error":{"code":"starting","message":"the store is not there yet"}}"#).await;
     let cases = [
-        ("nobody listens", nobody().await, None, away, "cannot be reached"),
+        ("nobody listens", nobody(), None, away, "cannot be reached"),
         ("it fails", lost.url.clone(), None, away, "500"),
         ("it answers something else", odd.url.clone(), None, away, "no grant"),
         ("it starts", starting.url.clone(), None, away, "the store is not there yet"),
@@ -915,7 +915,7 @@ async fn a_proof_of_the_app_secret_goes_along_and_is_never_shown() {
 
 #[tokio::test]
 async fn a_graph_that_cannot_be_reached_is_told_as_metas_absence() {
-    let roles = Fixture { graph: Some(nobody().await), ..Fixture::new() }.start().await;
+    let roles = Fixture { graph: Some(nobody()), ..Fixture::new() }.start().await;
     roles.keep(&sample("main")).await;
     let began = Instant::now();
     let came = roles.refused(roles.instagram, "/mcp", "get_profile", &json!({})).await;
@@ -938,7 +938,7 @@ async fn readiness_and_counts_are_told_beside_the_tools() {
         assert!(metrics.text.contains(line), "{line} in {}", metrics.text);
     }
 
-    let lonely = Fixture { connect: Some(mcp::ConnectAt::Url(nobody().await)), ..Fixture::new() }.start().await;
+    let lonely = Fixture { connect: Some(mcp::ConnectAt::Url(nobody())), ..Fixture::new() }.start().await;
     let ready = lonely.get(lonely.instagram, "/readyz").await;
     assert_eq!((ready.status, &ready.json()["waiting_for"]), (503, &json!(["connect"])), "{}", ready.text);
     assert_eq!(lonely.get(lonely.instagram, "/healthz").await.status, 200);

@@ -1,7 +1,5 @@
 //! What changes the account: publishing as a state machine that posts once, whatever happens on the way.
 
-#[path = "support/process.rs"]
-mod process;
 mod support;
 
 use std::collections::HashMap;
@@ -12,8 +10,8 @@ use std::time::Duration;
 use aiviary::clock::Clock;
 use aiviary::roles::sandbox;
 use aiviary::tool::Writes;
-use process::{PATIENCE, Served};
 use serde_json::{Value, json};
+use support::process::{PATIENCE, Served};
 use support::tools::{Stub, by_instagram_login, path_of, with};
 use support::{Fixture, Roles, answer, sample};
 
@@ -47,7 +45,7 @@ fn asked_of_sandbox(roles: &Roles, target: &str) -> Value {
     let at = roles.sandbox;
     let target = format!("/v26.0/{target}&access_token={}", sandbox::TOKEN);
     let (status, body) =
-        std::thread::spawn(move || process::request(at.port(), "GET", &target, &[], "")).join().unwrap();
+        std::thread::spawn(move || support::process::request(at.port(), "GET", &target, &[], "")).join().unwrap();
     assert_eq!(status, 200, "{body}");
     serde_json::from_str(&body).unwrap()
 }

@@ -15,7 +15,7 @@ use hyper::body::{Bytes, Frame};
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use jiff::Timestamp;
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpSocket};
 use tokio::sync::mpsc::unbounded_channel;
 
 use super::*;
@@ -237,8 +237,10 @@ async fn writes_are_sent_once_and_say_whether_they_may_have_happened() {
         assert_eq!(session.delete(&me()).await.unwrap_err().kind, *kind, "{name}");
         assert_eq!(meta.seen().len(), 2, "{name}");
     }
-    let nobody = StdListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-    let base = format!("http://{nobody}");
+    // Bound, so that nobody else gets it, and not listening.
+    let nobody = TcpSocket::new_v4().unwrap();
+    nobody.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    let base = format!("http://{}", nobody.local_addr().unwrap());
     let settings = Settings { base_url: base.clone(), instagram_base_url: base, ..Settings::default() };
     let error = graph(&settings).session(caller()).post(&me()).await.unwrap_err();
     assert_eq!(error.kind, K::Unavailable, "nothing was sent");

@@ -299,7 +299,11 @@ mod tests {
     async fn all_listeners_are_bound_or_none() {
         let held = bind(&[listener("127.0.0.1:0")], &[]).await.unwrap();
         let taken = held.addresses()[0];
-        let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+        // Bound, so that the system gives it to nobody else meanwhile, and not listening.
+        let reserved = TcpSocket::new_v4().unwrap();
+        reserved.set_reuseaddr(true).unwrap();
+        reserved.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+        let free = reserved.local_addr().unwrap();
         let both = bind(&[listener(&free.to_string()), listener(&taken.to_string())], &[]).await;
         let error = both.err().unwrap();
         assert_eq!(

@@ -5,8 +5,7 @@ use std::path::Path;
 use tempfile::TempDir;
 
 use super::fake::{COLUMNS, Fake, Fault, Kind, TOKEN};
-use crate::process;
-use crate::support::{API_KEY, ENCRYPTION_KEY};
+use crate::support::{API_KEY, ENCRYPTION_KEY, process};
 
 /// Exit code, output and words of a command.
 pub async fn run(folder: &Path, arguments: &[&str], more: &[(&str, &str)], input: &str) -> (i32, String, String) {

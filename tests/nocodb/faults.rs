@@ -693,8 +693,8 @@ async fn a_late_look_that_finds_other_keys_ends_the_role() {
     let fake_again = fake.clone();
     let ended = tokio::task::spawn_blocking(move || {
         let variables: Vec<(&str, &str)> = variables.iter().map(|(a, b)| (a.as_str(), b.as_str())).collect();
-        let (served, port) = crate::process::Served::connect(&path, &variables);
-        let (status, body) = crate::process::request(port, "GET", "/readyz", &[], "");
+        let (served, port) = crate::support::process::Served::connect(&path, &variables);
+        let (status, body) = crate::support::process::request(port, "GET", "/readyz", &[], "");
         assert_eq!(status, 503, "{body}");
         fake_again.state().outage = None;
         served.ended()

@@ -1,8 +1,6 @@
 //! NocoDB as a store: against a far end that fails on demand, and against a real one where `scripts/nocodb test` runs
 //! this (`make test-nocodb`).
 
-#[path = "../support/process.rs"]
-mod process;
 #[path = "../support/mod.rs"]
 mod support;
 

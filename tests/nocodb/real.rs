@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use tokio::sync::{RwLock, RwLockReadGuard};
 
 use super::commands::run;
-use crate::process::Served;
+use crate::support::process::Served;
 use crate::support::{API_KEY, ENCRYPTION_KEY, Fixture, Roles, answer, assert_no_token, client, logs, sample};
 
 /// Who stops the server has it alone.

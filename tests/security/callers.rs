@@ -7,6 +7,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
 use crate::binary::{self, Service};
+use crate::support::process::reserved;
 use crate::support::wire::{RawAnswer, Wire, ask, request};
 use crate::support::{API_KEY, Fixture, Roles, logs, sample};
 use crate::volume;
@@ -235,7 +236,7 @@ async fn hostile_text_in_any_field_stays_within_one_line() {
 async fn a_running_service_logs_each_event_on_one_line() {
     for format in ["text", "json"] {
         let folder = tempfile::tempdir().unwrap();
-        let at = format!("127.0.0.1:{}", binary::free_port());
+        let at = reserved().to_string();
         let variables = [("AIVIARY__MCP__INSTAGRAM__LISTEN", at.as_str()), ("AIVIARY__LOG__FORMAT", format)];
         let arguments = ["serve", "mcp", "--platform", "instagram"];
         let mut service = Service::start(&mut binary::command(folder.path(), &arguments, &variables));

@@ -6,7 +6,8 @@ use std::path::Path;
 use aiviary::cli::Cli;
 use clap::CommandFactory as _;
 
-use crate::binary::{self, run, run_with};
+use crate::binary::{run, run_with};
+use crate::support::process::reserved;
 use crate::support::{API_KEY, ENCRYPTION_KEY, Fixture, sample};
 
 const RIGHT: [(&str, &str); 2] = [("ENCRYPTION_KEY", ENCRYPTION_KEY), ("VM_API_KEY", API_KEY)];
@@ -20,7 +21,7 @@ async fn a_wrong_key_ends_with_78_and_names_both_ids() {
     roles.finish(&[aiviary::roles::sandbox::TOKEN]).await;
 
     let wrong = "ff00".repeat(16);
-    let port = format!("127.0.0.1:{}", binary::free_port());
+    let port = reserved().to_string();
     let variables =
         [("ENCRYPTION_KEY", wrong.as_str()), ("VM_API_KEY", API_KEY), ("AIVIARY__CONNECT__INTERNAL", &port)];
     let (exit, said) = run(folder.path(), &["serve", "connect"], &variables);
@@ -189,7 +190,7 @@ fn a_trail_that_is_a_link_is_bad_configuration() {
     let target = folder.path().join("elsewhere");
     std::fs::write(&target, "").unwrap();
     std::os::unix::fs::symlink(&target, folder.path().join("audit.jsonl")).unwrap();
-    let port = format!("127.0.0.1:{}", binary::free_port());
+    let port = reserved().to_string();
     let variables = [&RIGHT[..], &[("AIVIARY__CONNECT__INTERNAL", port.as_str())]].concat();
     let (exit, said) = run(folder.path(), &["serve", "connect"], &variables);
     assert_eq!(exit, 78, "{said}");

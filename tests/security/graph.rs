@@ -18,6 +18,7 @@ use tokio::net::{TcpListener, TcpStream};
 
 use crate::binary::{self, Service};
 use crate::callers::{FORGERIES, assert_log_is_plain};
+use crate::support::process::reserved;
 use crate::support::tools::{Stub, assert_failure};
 use crate::support::{Fixture, Roles, sample};
 use crate::volume;
@@ -129,7 +130,7 @@ async fn no_proxy_variable_takes_a_token_away() {
     let (exit, said) = call(&roles, &named).await;
     assert_eq!(exit, 0, "connect and Graph are asked directly: {said}");
     // A name that only a proxy could resolve, and TLS, which a proxy would be asked to tunnel.
-    let port = format!("https://localhost:{}", binary::free_port());
+    let port = format!("https://localhost:{}", reserved().port());
     for (name, url) in [
         ("AIVIARY__GRAPH__BASE_URL", "https://graph.invalid"),
         ("AIVIARY__GRAPH__BASE_URL", &port),
@@ -565,7 +566,7 @@ async fn huge_deep_and_slow_answers_end_in_time_and_in_little_memory() {
         let body = json!({"client_id": id, "access_token": sandbox::TOKEN, "instagram_business_account_id": id});
         assert_eq!(roles.store(&body).await.status, 201);
     }
-    let (port, graph) = (format!("127.0.0.1:{}", binary::free_port()), format!("http://{}", hostile().await));
+    let (port, graph) = (reserved().to_string(), format!("http://{}", hostile().await));
     let connect = format!("http://{}", roles.internal);
     let variables = [
         ("AIVIARY__MCP__INSTAGRAM__LISTEN", port.as_str()),

@@ -1,6 +1,7 @@
 //! Real roles on port 0: connect, the sandbox, both MCP servers, each over real sockets.
 #![allow(dead_code)] // each test binary uses its own part
 
+pub mod process;
 pub mod skipped;
 pub mod tools;
 pub mod wire;

@@ -2,11 +2,13 @@
 #![allow(dead_code)] // each test binary uses its own part
 
 use std::io::{Read, Write as _};
-use std::net::{TcpListener, TcpStream};
+use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::Duration;
+
+use tokio::net::TcpSocket;
 
 /// How long a process may take to say what it is waited for; far more than it needs.
 pub const PATIENCE: Duration = Duration::from_secs(60);
@@ -147,7 +149,21 @@ impl Drop for Served {
     }
 }
 
-/// Ports for everything, free a moment ago.
+/// An address of this machine's own that refuses connections until a process started by the test listens there.
+///
+/// To take a port and to let it go is not enough: the system soon gives it to another test. This one stays bound, without
+/// listening, until the test process ends; the system gives it to nobody who asks for any port, and lets who asks for
+/// this one have it, as both have `SO_REUSEADDR`.
+pub fn reserved() -> SocketAddr {
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.set_reuseaddr(true).unwrap();
+    socket.bind((Ipv4Addr::LOCALHOST, 0).into()).unwrap();
+    let at = socket.local_addr().unwrap();
+    std::mem::forget(socket);
+    at
+}
+
+/// Ports for everything.
 #[derive(Clone, Copy, Debug)]
 pub struct Ports {
     pub connect: u16,
@@ -158,9 +174,7 @@ pub struct Ports {
 
 impl Ports {
     fn free() -> Self {
-        // Held together, so that they differ.
-        let held: [TcpListener; 4] = std::array::from_fn(|_| TcpListener::bind("127.0.0.1:0").unwrap());
-        let [connect, instagram, meta_ads, sandbox] = held.map(|held| held.local_addr().unwrap().port());
+        let [connect, instagram, meta_ads, sandbox] = std::array::from_fn(|_| reserved().port());
         Self { connect, instagram, meta_ads, sandbox }
     }
 

@@ -10,6 +10,7 @@ use serde_json::{Map, Value, json};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 
+use super::process::reserved;
 use super::{Answer, Roles, answer, logs, sample};
 
 /// What an MCP client says that it takes.
@@ -290,10 +291,9 @@ async fn serve(
     stream.write_all(whole.as_bytes()).await.ok()
 }
 
-/// An address at which nobody listens.
-pub async fn nobody() -> String {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    format!("http://{}", listener.local_addr().unwrap())
+/// The URL of a place where nobody listens.
+pub fn nobody() -> String {
+    format!("http://{}", reserved())
 }
 
 /// Sends bytes as they are and reads until the server closes; unlike [`super::raw`] it stays for the answer.
